@@ -14,12 +14,10 @@ import sys
 import threading
 import time
 
-from pydantic import SecretStr
-
 from elastic_inference.adapters.redis_connection import connect, connect_async, is_cluster
 from elastic_inference.adapters.redis_spread_async import AsyncSpreadClient
 from elastic_inference.adapters.stream_broker import ResultPublisher
-from elastic_inference.base.config import RedisTarget
+from elastic_inference.base.config import RedisTarget, Secret
 from elastic_inference.domain import keys
 from elastic_inference.domain.result import Result
 from elastic_inference.flows.relay.broker_feed import BrokerFeed
@@ -35,7 +33,7 @@ _REPORT_S = 1.0
 
 def target_of(url: str) -> RedisTarget:
     """For the connections of the product."""
-    return RedisTarget(url=SecretStr(url))
+    return RedisTarget(url=Secret(url))
 
 
 def stream(number: int, streams: int) -> str:

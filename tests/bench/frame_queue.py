@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pydantic import SecretStr
-
 from elastic_inference.adapters.frame_queue import QueueConsumer, QueueProducer
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
@@ -43,7 +42,7 @@ def run(rounds: int = 8, seconds: float = 0.5) -> list[dict[str, Any]]:
     """
     keep_freed_memory()
     with EmbeddedValkey() as server:
-        target = config.RedisTarget(url=SecretStr(server.url))
+        target = config.RedisTarget(url=Secret(server.url))
         bench = _Bench(target)
         bench.measure(bench.queue_round(4, 16), 0.3)
         cases = [(f"queue, batch {batch}", batch, 16) for batch in BATCHES]

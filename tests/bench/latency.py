@@ -20,11 +20,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
@@ -102,7 +102,7 @@ class Traffic:
         self._images = images
         self._names = [f"cam-{index}" for index in range(STREAMS)]
         streams = [keys.stream_id(name, TYPE) for name in self._names]
-        target = config.RedisTarget(url=SecretStr(server.url))
+        target = config.RedisTarget(url=Secret(server.url))
         self._producers = [QueueProducer(connect(target), TYPE, name, config.QueueRules()) for name in self._names]
         for producer in self._producers:
             producer.report_source("live", fps / STREAMS, 0, 0)  # so that the websocket server knows the streams

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import QueueConsumer, QueueProducer
 from elastic_inference.adapters.jpeg_planes import Canvas
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.frame import Frame, jpeg_size
@@ -68,7 +68,7 @@ def _cpu_ms(step: Callable[[int], object], seconds: float) -> float:
 def _queue(jpegs: list[bytes], width: int, height: int, seconds: float) -> dict[str, float]:
     rules = config.QueueRules(stream_queue_depth=64)
     with EmbeddedValkey() as server:
-        address = config.RedisTarget(url=SecretStr(server.url))
+        address = config.RedisTarget(url=Secret(server.url))
         producer = QueueProducer(connect(address), "bench", "cam-0", rules)
         consumer = QueueConsumer(connect(address), "bench", "pod", rules)
         publisher = ResultPublisher(connect(address), "bench", "pod", 1000)

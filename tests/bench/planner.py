@@ -23,11 +23,11 @@ from typing import Any
 import cv2
 import numpy as np
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.commands.planning.capacity import plan
 from elastic_inference.commands.planning.plan_capacity import text
@@ -100,7 +100,7 @@ class _Pushing:
     """A context in which frames are pushed at a steady rate, spread over the streams."""
 
     def __init__(self, valkey: EmbeddedValkey, image: bytes, streams: int, rate: float) -> None:
-        client = connect(config.RedisTarget(url=SecretStr(valkey.url)))
+        client = connect(config.RedisTarget(url=Secret(valkey.url)))
         self._producers = [
             QueueProducer(client, TYPE, f"plan-{number}", config.QueueRules()) for number in range(streams)
         ]

@@ -21,12 +21,12 @@ import cv2
 import msgpack
 import numpy as np
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.base.memory import keep_freed_memory
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
@@ -196,7 +196,7 @@ def feed(port: int, kind: str, *, legacy: bool) -> None:
     """Keeps WAITING frames in the queue of `kind`; a msgpack list of JPEGs comes on the input."""
     jpegs = msgpack.unpackb(sys.stdin.buffer.read())
     keep_freed_memory()
-    target = config.RedisTarget(url=SecretStr(f"redis://127.0.0.1:{port}/0"))
+    target = config.RedisTarget(url=Secret(f"redis://127.0.0.1:{port}/0"))
     rules = config.QueueRules(stream_queue_depth=64)
     link = PipelineConnection(connect(target))
     producers = [QueueProducer(connect(target), kind, f"cam-{index}", rules) for index in range(STREAMS)]

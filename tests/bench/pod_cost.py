@@ -27,11 +27,11 @@ from functools import partial
 from pathlib import Path
 
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
@@ -123,7 +123,7 @@ class MeasuredPod:
         pod = self._stack.enter_context(running_pod(server, self._model, self._models, cores, command))
         assert server.pid is not None
         self._pid, self._server_pid = pod.process.pid, server.pid
-        target = config.RedisTarget(url=SecretStr(server.url))
+        target = config.RedisTarget(url=Secret(server.url))
         rules = config.QueueRules(stream_queue_depth=64, max_frame_age_s=60)
         self._producers = [QueueProducer(connect(target), TYPE, f"cam-{at}", rules) for at in range(STREAMS)]
         self._client = self._stack.enter_context(redis.Redis(port=server.port))

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.bench.producers import CLIP
 from tests.bench.record import Context, Figure, LeftOut, alternate, cpu_s, median_figure, ratios
-from tests.support.ports import free_port
+from tests.support.mjpeg_server import MjpegServer
 from tests.support.ratio import can_make_cgroups, quota_cgroup
 from tests.support.system import ServiceProcess, System
 
@@ -50,15 +50,15 @@ def figures(context: Context) -> Iterator[Figure | LeftOut]:
     limited = can_make_cgroups()
     if not limited:
         yield LeftOut(PART, "pods under 100m need root and cgroup v1; they are measured without a quota")
-    with System() as system, tempfile.TemporaryDirectory(prefix="ei-bench-") as cache:
-        for case in _cases(context, Path(cache)):
+    with System() as system, MjpegServer() as camera, tempfile.TemporaryDirectory(prefix="ei-bench-") as cache:
+        for case in _cases(context, Path(cache), camera.url):
             if isinstance(case, LeftOut):
                 yield case
             else:
                 yield from _measured(case, context, system, limited and case.kind == "infer")
 
 
-def _cases(context: Context, cache: Path) -> Iterator[Case | LeftOut]:
+def _cases(context: Context, cache: Path, url: str) -> Iterator[Case | LeftOut]:
     for model, folder in ((BLAZEFACE, context.embedded), (FACE, context.models)):
         if not (folder / model.rpartition("_")[0]).is_dir():
             yield LeftOut(PART, f"{model}: the model is missing")
@@ -66,7 +66,7 @@ def _cases(context: Context, cache: Path) -> Iterator[Case | LeftOut]:
         settings = {"INFER_TYPE": "face", "INFER_MODEL_NAME": model, "INFER_MODEL_PATH": str(folder)}
         yield Case(f"{model}, compiled", "infer", settings, {}, COMPILED)
         yield Case(f"{model}, kept compiled", "infer", settings, {"MODEL_CACHE_DIR": str(cache)}, KEPT)
-    camera = {"CAMERA": f"http://127.0.0.1:{free_port()}/video", "STREAM_NAME": "down", "INFER_TYPE": "face"}
+    camera = {"CAMERA": url, "STREAM_NAME": "gate", "INFER_TYPE": "face"}
     yield Case("camera", "camera", camera, {}, COMPILED)
     film = {"VIDEO_FILE": str(context.videos / CLIP), "STREAM_NAME": "lane", "INFER_TYPE": "face"}
     if (context.videos / CLIP).is_file():

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import REDIS_ERRORS, connect
-from elastic_inference.base.config import QueueRules, RedisTarget
+from elastic_inference.base.config import QueueRules, RedisTarget, Secret
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
 from tests.support.background import Background
@@ -34,7 +33,7 @@ class Camera(Background):
         self.uncertain = 0
         self.dropped = 0
         self._target = RedisTarget(
-            url=SecretStr(f"redis://{address[0]}:{address[1]}/0"), username="camera", password=SecretStr(password)
+            url=Secret(f"redis://{address[0]}:{address[1]}/0"), username="camera", password=Secret(password)
         )
         self._type = infer_type
         self._jpeg = jpeg
@@ -50,7 +49,7 @@ class Camera(Background):
             try:
                 if producer is None:
                     client = connect(self._target, key=keys.legacy_queue(self._type), name="test-camera")
-                    producer = QueueProducer(client, self._type, self.name, QueueRules.model_validate({}))
+                    producer = QueueProducer(client, self._type, self.name, QueueRules())
                     producer.report_source("live", 1 / self._interval_s, 0, 0)
                 if sequence % 20 == 0:
                     producer.report_source("live", 1 / self._interval_s, 0, 0)

@@ -9,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Callable
 
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import REDIS_ERRORS, connect
 from elastic_inference.adapters.stream_broker.publisher import RESULT_FIELD
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Result, parse_result
@@ -38,7 +38,7 @@ class Load:
 
     def __init__(self, url: str, infer_type: str, camera_password: str, admin_password: str) -> None:
         def target(user: str, password: str) -> config.RedisTarget:
-            return config.RedisTarget(url=SecretStr(url), username=user, password=SecretStr(password))
+            return config.RedisTarget(url=Secret(url), username=user, password=Secret(password))
 
         self._type = infer_type
         self._producers = [

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.bench.record import descriptors, rss_mb
@@ -112,7 +112,7 @@ class Site(System):
 
     def target(self, user: str) -> config.RedisTarget:
         """The login of a user, without a proxy."""
-        return config.RedisTarget(url=SecretStr(self.valkey.url), username=user, password=SecretStr(PASSWORDS[user]))
+        return config.RedisTarget(url=Secret(self.valkey.url), username=user, password=Secret(PASSWORDS[user]))
 
     def client(self, user: str) -> redis.Redis:
         """A connection with the rights of a user."""

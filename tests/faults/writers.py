@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import msgpack
-from pydantic import SecretStr
 from redis.exceptions import RedisError
 
+from elastic_inference.base.config import Secret
 from elastic_inference.domain import keys
 from tests.faults.clients import KEYS, MEMORY, POD_MB
 from tests.faults.load import TYPE
@@ -134,7 +135,7 @@ def site_flood(site: Site, seen: Seen) -> None:
     """A site's own user floods its type in every way that its rights allow."""
     seen.others_go_on()
     site.admin.execute_command("ACL", "SETUSER", *line_of_the_site().split()[1:])
-    target = site.target("camera").model_copy(update={"username": SITE, "password": SecretStr(PASSWORDS[SITE])})
+    target = replace(site.target("camera"), username=SITE, password=Secret(PASSWORDS[SITE]))
     runs, began = site.named("housekeeping").metrics()[RUNS], time.monotonic()
     with site.client_of(target) as client, seen.answers_within(1.0):
         done = site_floods.flood(client, SITE_TYPE, 8.0)
@@ -166,7 +167,7 @@ def site_memory(site: Site, seen: Seen) -> None:
     """A site's own user writes as much as `maxmemory` in a second (768 MB at 6 Gbit/s), and far more in all."""
     seen.others_go_on()
     site.admin.execute_command("ACL", "SETUSER", *line_of_the_site().split()[1:])
-    target = site.target("camera").model_copy(update={"username": SITE, "password": SecretStr(PASSWORDS[SITE])})
+    target = replace(site.target("camera"), username=SITE, password=Secret(PASSWORDS[SITE]))
     refused = sum(each.refused for each in site.pushers.values())
     housekeeping = site.named("housekeeping")
     before = housekeeping.metric("ei_queue_relieved_bytes_total")

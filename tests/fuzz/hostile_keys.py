@@ -12,7 +12,6 @@ from typing import Any
 
 import redis
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import Janitor, QueueConsumer, QueueProducer, QueueReader, Sweeper
 from elastic_inference.adapters.redis_connection import connect, connect_async
@@ -20,6 +19,7 @@ from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.adapters.stream_broker.reader_bounds import ReaderBounds
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
@@ -89,7 +89,7 @@ class Parts:
     """Every part that reads these keys, connected to one server."""
 
     def __init__(self, server: EmbeddedValkey) -> None:
-        self.target = config.RedisTarget(url=SecretStr(server.url))
+        self.target = config.RedisTarget(url=Secret(server.url))
         self.client = redis.Redis(port=server.port)
         self._connections = [connect(self.target) for _ in range(3)]
         self.producer = QueueProducer(self._connections[0], TYPE, NAME, RULES)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from pydantic import SecretStr
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from elastic_inference.adapters.acl import USERS, render_acl
@@ -26,6 +25,7 @@ from elastic_inference.adapters.frame_queue import (
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
@@ -49,8 +49,8 @@ def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded
 
 
 def target(server: EmbeddedValkey, user: str | None) -> config.RedisTarget:
-    password = SecretStr(PASSWORDS[user]) if user else None
-    return config.RedisTarget(url=SecretStr(server.url), username=user, password=password)
+    password = Secret(PASSWORDS[user]) if user else None
+    return config.RedisTarget(url=Secret(server.url), username=user, password=password)
 
 
 def client(server: EmbeddedValkey, user: str | None) -> redis.Redis:

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.adapters.event_store.condition import read_condition
 from elastic_inference.adapters.redis_connection import REDIS_ERRORS, connect_async
 from elastic_inference.adapters.redis_server_check import ask_problem
 from elastic_inference.adapters.stream_broker import StreamRegistry
-from elastic_inference.base.config import RedisTarget
+from elastic_inference.base.config import RedisTarget, Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.support.delivery_worker import write_sinks
@@ -107,7 +106,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         nodes = stack.enter_context(cluster(3, replica_of=dying, options=options, login=ADMIN))
         url = "redis+cluster://" + ",".join(f"127.0.0.1:{each.port}" for each in nodes)
         worker, looker = (
-            RedisTarget(url=SecretStr(url), username=user, password=SecretStr(PASSWORDS[user]))
+            RedisTarget(url=Secret(url), username=user, password=Secret(PASSWORDS[user]))
             for user in ("worker", "gateway")
         )
         hook = stack.enter_context(WebhookServer())

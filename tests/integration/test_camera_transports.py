@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -45,8 +46,8 @@ def ignore() -> None:
     pass
 
 
-def camera(url: str, **settings: object) -> CameraSettings:
-    return CameraSettings.model_validate({"camera": url, "source_stall_s": 10, **settings})
+def camera(url: str, **settings: Any) -> CameraSettings:
+    return CameraSettings(**{"camera": url, "source_stall_s": 10, **settings})
 
 
 def sizes(source: Source, count: int = 3) -> set[tuple[int, int]]:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import redis
 from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 
 from elastic_inference.adapters.catalogue import ModelSpec
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker.model_wishes import SWITCH, ModelWishes
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.base.cpu_quota import CpuAllowance, CpuWatch
 from elastic_inference.base.memory_limit import memory_limit, memory_used
 from elastic_inference.base.model_metrics import ModelMetrics
@@ -136,7 +136,7 @@ class Site:
 
 @pytest.fixture
 def site(valkey: EmbeddedValkey, shared_models: Path) -> Iterator[Callable[[Path], Site]]:
-    with connect(config.RedisTarget(url=SecretStr(valkey.url))) as own:
+    with connect(config.RedisTarget(url=Secret(valkey.url))) as own:
         yield partial(Site, own, shared_models)
 
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis
 from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 
 from elastic_inference.adapters.redis_connection import explain
 from elastic_inference.adapters.stream_broker.reader_bounds import (
@@ -20,6 +19,7 @@ from elastic_inference.adapters.stream_broker.reader_bounds import (
     ReaderBounds,
 )
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.base.metrics import HousekeepingMetrics
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
@@ -139,7 +139,7 @@ def bare_cluster() -> Iterator[EmbeddedValkey]:
 
 
 async def test_the_servers_of_a_cluster_are_looked_at(bare_cluster: EmbeddedValkey) -> None:
-    bounds = ReaderBounds(config.RedisTarget(url=SecretStr(f"redis+cluster://127.0.0.1:{bare_cluster.port}")), "test")
+    bounds = ReaderBounds(config.RedisTarget(url=Secret(f"redis+cluster://127.0.0.1:{bare_cluster.port}")), "test")
     with redis.Redis(port=bare_cluster.port) as client:
         for number in range(MAX_EMPTY + 5):
             client.xgroup_create(keys.results(f"made-up-{number}"), "g", mkstream=True)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import Janitor, QueueConsumer, QueueProducer, QueueReader
 from elastic_inference.adapters.redis_connection import REDIS_ERRORS, connect, connect_async, explain
 from elastic_inference.adapters.redis_pipeline import PipelineConnection
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import SettingError
@@ -33,7 +33,7 @@ SECRET = "p@ss:w/rd%"
 
 def target(url: str, **options: str | None) -> config.RedisTarget:
     password = options.pop("password", None)
-    return config.RedisTarget(url=SecretStr(url), password=SecretStr(password) if password else None, **options)
+    return config.RedisTarget(url=Secret(url), password=Secret(password) if password else None, **options)
 
 
 def check_works(where: config.RedisTarget, key: str | None = None) -> None:

@@ -16,7 +16,7 @@ import redis
 from elastic_inference.adapters import redis_pipeline
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect, connect_async, explain
-from elastic_inference.base.config import QueueRules, RedisTarget
+from elastic_inference.base.config import QueueRules, RedisTarget, Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
@@ -32,7 +32,7 @@ def names(client: redis.Redis) -> set[str]:
 async def test_a_silent_connection_is_closed_and_ours_come_back_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_pipeline, "IDLE_S", 0.2)
     with EmbeddedValkey(options=("--timeout", "1")) as server, redis.Redis(port=server.port) as watcher:
-        target = RedisTarget(url=server.url)
+        target = RedisTarget(url=Secret(server.url))
         stranger = socket.create_connection((server.host, server.port))
         client, later = connect(target, name="ours"), connect_async(target, name="ours-async")
         camera = QueueProducer(
@@ -90,7 +90,7 @@ def full(server: EmbeddedValkey) -> Iterator[None]:
 
 def test_a_full_server_says_so_in_one_sentence() -> None:
     with EmbeddedValkey(options=("--maxclients", "3")) as server, full(server):
-        target = RedisTarget(url=server.url)
+        target = RedisTarget(url=Secret(server.url))
         with pytest.raises(redis.ConnectionError) as caught:
             connect(target, name="camera").ping()
         assert "refuses new connections: all of its maxclients are in use" in explain(caught.value, target)

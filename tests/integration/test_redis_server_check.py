@@ -18,7 +18,7 @@ from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect, explain
 from elastic_inference.adapters.redis_server_check import find_problem
-from elastic_inference.base.config import QueueRules, RedisTarget
+from elastic_inference.base.config import QueueRules, RedisTarget, Secret
 from elastic_inference.base.redis_server import as_arguments, server_settings
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.frame import Frame
@@ -34,7 +34,7 @@ OLD_SERVER = Path("/usr/bin/redis-check-rdb")
 
 
 def target(url: str, user: str | None = None) -> RedisTarget:
-    return RedisTarget.model_validate({"url": url, "username": user, "password": user and f"{user}-pw"})
+    return RedisTarget(Secret(url), user, Secret(f"{user}-pw") if user else None)
 
 
 @pytest.mark.parametrize(

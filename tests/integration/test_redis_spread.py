@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.redis_cluster import SlotFinder, slot_of
 from elastic_inference.adapters.redis_connection import REDIS_ERRORS, connect, connect_async
 from elastic_inference.adapters.redis_spread import SpreadClient, open_link, read_streams
 from elastic_inference.adapters.redis_spread_async import AsyncSpreadClient
-from elastic_inference.base.config import RedisTarget
+from elastic_inference.base.config import RedisTarget, Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.flows.relay.sharded_feed import ShardedFeed
 from tests.support.redis_servers import cluster, owner_of
@@ -32,7 +31,7 @@ def nodes() -> Iterator[list[EmbeddedValkey]]:
 
 def target(servers: Sequence[EmbeddedValkey]) -> RedisTarget:
     hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers)
-    return RedisTarget(url=SecretStr(f"redis+cluster://{hosts}"))
+    return RedisTarget(url=Secret(f"redis+cluster://{hosts}"))
 
 
 def move_slot(servers: Sequence[EmbeddedValkey], key: str) -> None:

@@ -13,7 +13,7 @@ import redis
 from elastic_inference.adapters import redis_strangers
 from elastic_inference.adapters.redis_connection import connect_async
 from elastic_inference.adapters.redis_strangers import Did, Strangers, read_connections
-from elastic_inference.base.config import RedisTarget
+from elastic_inference.base.config import RedisTarget, Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.flows.housekeeping import rounds
 from tests.support.redis_logins import Logins, server_with_users
@@ -95,7 +95,7 @@ async def test_where_nobody_needs_a_login_only_the_silent_are_closed(
     valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_strangers, "LOGIN_WITHIN_S", 0)
-    target = RedisTarget(url=valkey.url)
+    target = RedisTarget(url=Secret(valkey.url))
     client = connect_async(target, name=NAME)
     with ExitStack() as stack:
         silent, busy = stranger(stack, valkey), stranger(stack, valkey, "PING")

@@ -11,11 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from redis.exceptions import TimeoutError
 
 from elastic_inference.adapters import redis_connection
-from elastic_inference.base.config import RedisTarget
+from elastic_inference.base.config import RedisTarget, Secret
 from elastic_inference.commands.demo.main import FirstResults
 from tests.support.ports import accepted
 
@@ -56,7 +55,7 @@ def silent() -> Iterator[SilentServer]:
 @pytest.fixture
 def target(silent: SilentServer, monkeypatch: pytest.MonkeyPatch) -> RedisTarget:
     monkeypatch.setattr(redis_connection, "ANSWER_TIMEOUT_S", 0.2)
-    return RedisTarget(url=SecretStr(f"redis://127.0.0.1:{silent.port}/0"))
+    return RedisTarget(url=Secret(f"redis://127.0.0.1:{silent.port}/0"))
 
 
 def test_a_write_without_an_answer_is_not_repeated(silent: SilentServer, target: RedisTarget) -> None:

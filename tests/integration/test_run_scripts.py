@@ -90,7 +90,7 @@ def test_a_container_gets_its_settings_by_name_only(script: str, environ: dict[s
     command, needed, _ = SCRIPTS[script]
     secret_file = tmp_path / "password"
     secret_file.write_text(SECRET + "\n")
-    fields = SETTINGS[command].model_fields
+    fields = config.settings_of(SETTINGS[command])
     own = {name: "1" for name in map(str.upper, fields) if not name.startswith(("QUEUE_", "BROKER_"))}
     files = ("_FILE", "_PATH", "_DIR", "_CERT", "_KEY", "_CA")
     own = {name: value for name, value in own.items() if not name.endswith(files)}

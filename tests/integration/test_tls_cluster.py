@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import REDIS_ERRORS, connect
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
@@ -101,7 +101,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         system.infer(TYPE, {**where, "INFER_MODEL_PATH": str(model / "model.xml")})
         for each in system.services:
             each.wait_ready(LIMIT_S)
-        target = config.RedisTarget(url=SecretStr(url), ca_file=str(ca_file))
+        target = config.RedisTarget(url=Secret(url), ca_file=str(ca_file))
         for name in CAMERAS:
             stack.enter_context(Camera(target, name))
         yield Site(nodes, target, system, hook)

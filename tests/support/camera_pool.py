@@ -108,7 +108,7 @@ class CameraPool:
     def take(self) -> None:
         """Takes what waits in the queue of `people`, as a pod does."""
         if self._consumer is None:
-            self._consumer = QueueConsumer(self.client, "people", "pod", config.QueueRules.model_validate({}))
+            self._consumer = QueueConsumer(self.client, "people", "pod", config.QueueRules())
             self._consumer.load_scripts()
         while found := self._consumer.pop(64, 0.0).frames:
             now = time.monotonic()

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import QueueProducer
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
@@ -140,7 +140,7 @@ class Feeder:
 
     def __init__(self, server: EmbeddedValkey, streams: int = 1, **rules: float) -> None:
         self.rules = config.QueueRules(**rules)
-        target = config.RedisTarget(url=SecretStr(server.url))
+        target = config.RedisTarget(url=Secret(server.url))
         key = keys.legacy_queue("face")
         self._producers = {
             f"cam-{index}": QueueProducer(connect(target, key=key), "face", f"cam-{index}", self.rules)

@@ -76,7 +76,7 @@ class PoolTraffic:
         self._monitor.sendall(f"{auth}MONITOR\r\n".encode())
         self._start(self._watch)
         for kind in self._types:
-            consumer = QueueConsumer(self.client(), kind, "pod", config.QueueRules.model_validate({}))
+            consumer = QueueConsumer(self.client(), kind, "pod", config.QueueRules())
             consumer.load_scripts()
             self._consumers.append(consumer)
             self._start(lambda kind=kind, consumer=consumer: self._take(kind, consumer))

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgpack
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import Janitor, PopBatch, QueueConsumer, QueueProducer, QueueReader
 from elastic_inference.adapters.frame_queue.janitor import NAMES_A_RUN
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
@@ -32,7 +32,7 @@ class QueueBench:
     def __init__(self, server: EmbeddedValkey, rules: config.QueueRules | None = None) -> None:
         self.server = server
         self.rules = rules or PATIENT
-        self.target = config.RedisTarget(url=SecretStr(server.url))
+        self.target = config.RedisTarget(url=Secret(server.url))
         self.redis: redis.Redis = connect(self.target)
         self.pushed = 0
         self.popped = 0

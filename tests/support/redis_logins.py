@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import redis
-from pydantic import SecretStr
 from redis.exceptions import NoPermissionError, RedisError
 
 from elastic_inference.adapters.acl import USERS, render_acl
@@ -25,6 +24,7 @@ from elastic_inference.adapters.frame_queue import (
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
@@ -62,7 +62,7 @@ class Logins:
             each.close()
 
     def target(self, user: str) -> config.RedisTarget:
-        return config.RedisTarget(url=SecretStr(self.server.url), username=user, password=SecretStr(PASSWORDS[user]))
+        return config.RedisTarget(url=Secret(self.server.url), username=user, password=Secret(PASSWORDS[user]))
 
     def client(self, user: str) -> redis.Redis:
         return self._keep(connect(self.target(user), name=f"test-{user}"))

@@ -14,12 +14,11 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from pydantic import SecretStr
 from redis.exceptions import RedisError
 
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.adapters.stream_broker import ResultPublisher
-from elastic_inference.base.config import RedisTarget
+from elastic_inference.base.config import RedisTarget, Secret
 from elastic_inference.domain import keys
 from elastic_inference.domain.result import Result
 from tests.support.results import make_result
@@ -88,7 +87,7 @@ class UnevenPods:
             number += 1
 
     def _publish(self, pod: _Pod) -> None:
-        target = RedisTarget(url=SecretStr(f"redis://127.0.0.1:{self._port}/0"))
+        target = RedisTarget(url=Secret(f"redis://127.0.0.1:{self._port}/0"))
         client = connect(target, name=pod.name)
         publisher = ResultPublisher(client, TYPE, pod.name, 1000)
         while not self._ends.wait(_GATHER_S):

@@ -13,7 +13,8 @@ import numpy as np
 import redis
 import simplejpeg
 
-from elastic_inference.base.config import WebsocketSettings
+from elastic_inference.base.config import WebsocketSettings, read
+from elastic_inference.base.settings.setting import text_of
 from elastic_inference.domain.result import result_json
 from elastic_inference.domain.result_message import join_message
 from elastic_inference.flows.relay.server import Limits
@@ -39,7 +40,8 @@ class Relay(Threaded):
 
     def __init__(self, limits: Limits | None = None, port: int = 0, **settings: Any) -> None:
         super().__init__("websocket server")
-        self._settings = WebsocketSettings(websocket_host="127.0.0.1", websocket_port=port, **settings)
+        given = {"websocket_host": "127.0.0.1", "websocket_port": port, **settings}
+        self._settings = read(WebsocketSettings, {name.upper(): text_of(value) for name, value in given.items()})
         self._limits = limits
 
     async def main(self, on_port: Callable[[int], None]) -> None:

@@ -99,6 +99,12 @@ def test_each_library_has_its_place(path: Path) -> None:
         assert library not in outside or unit(path) in homes, f"{library} belongs to {', '.join(sorted(homes))}"
 
 
+def test_settings_are_made_without_pydantic() -> None:
+    """Its import was a quarter of most services' start (ADR 31)."""
+    users = {unit(path) for path in FILES if "pydantic" in {name.split(".")[0] for name in imports(path)}}
+    assert not [each for each in users if each.startswith("base.")]
+
+
 def test_only_the_relay_draws() -> None:
     """The gateway's image has no Pillow and no numpy."""
     users = {unit(path) for path in FILES if ("adapters", "drawing") in inner(imports(path))}

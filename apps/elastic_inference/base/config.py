@@ -12,10 +12,9 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
 from elastic_inference.base.settings.common import CommonSettings, QueueRules, RedisTarget
+from elastic_inference.base.settings.secret import Secret
+from elastic_inference.base.settings.setting import settings_of
 from elastic_inference.base.url import hide_password, in_brackets
 from elastic_inference.domain.errors import SettingError
 
@@ -43,9 +42,11 @@ __all__ = [
     "ProducerSettings",
     "QueueRules",
     "RedisTarget",
+    "Secret",
     "WebsocketSettings",
     "load",
-    "queue_rules",
+    "read",
+    "settings_of",
 ]
 
 # The settings of every service, with their module in `base.settings`. A new service is added here. A module is loaded
@@ -74,6 +75,7 @@ FORMER_NAMES = {
 # Together they are the former form of WEBSOCKET_SERVER_URL.
 FORMER_WEBSOCKET_NAMES = ("WEBSOCKET_SERVER_HOST", "WEBSOCKET_SERVER_PORT")
 S = TypeVar("S", bound=CommonSettings)
+R = TypeVar("R")
 
 
 def __getattr__(name: str) -> Any:
@@ -96,13 +98,25 @@ def load(settings_class: type[S], environ: Mapping[str, str]) -> S:
     """
     env = {name: value for name, value in environ.items() if value.strip()}
     _accept_former_names(env)
-    values = {name: env[name.upper()] for name in settings_class.model_fields if name.upper() in env}
-    try:
-        settings = settings_class.model_validate(values)
-        settings.broker  # noqa: B018  reads the password files, so that a missing one shows at start
-    except ValidationError as error:
-        raise _setting_error(settings_class, error.errors(include_url=False)[0], values) from None
+    settings = read(settings_class, env)
+    settings.broker  # noqa: B018  reads the password files, so that a missing one shows at start
     return settings
+
+
+def read(settings_class: type[R], environ: Mapping[str, str]) -> R:
+    """`load` without former names, for any dataclass of settings."""
+    values = {}
+    for name, setting in settings_of(settings_class).items():
+        text = environ.get(name.upper(), "")
+        if text.strip():
+            try:
+                values[name] = setting.value(text)
+            except ValueError as error:
+                shown = "(hidden)" if setting.kind is Secret else hide_password(text.strip())
+                raise SettingError(name.upper(), shown[:200], str(error)) from None
+        elif setting.is_required:
+            raise SettingError(name.upper(), "(not set)", f"it must be set: {setting.description}")
+    return settings_class(**values)
 
 
 def _accept_former_names(env: dict[str, str]) -> None:
@@ -121,22 +135,3 @@ def _accept_former_names(env: dict[str, str]) -> None:
 
         host, port = env[former_host], env.get(former_port, str(WEBSOCKET_PORT))
         env.setdefault("WEBSOCKET_SERVER_URL", f"ws://{in_brackets(host)}:{port}")
-
-
-def queue_rules(environ: Mapping[str, str]) -> QueueRules:
-    """The bounds of the frame queue alone. Raises SettingError as `load` does."""
-    values = {name: environ[name.upper()] for name in QueueRules.model_fields if environ.get(name.upper(), "").strip()}
-    try:
-        return QueueRules.model_validate(values)
-    except ValidationError as error:
-        raise _setting_error(QueueRules, error.errors(include_url=False)[0], values) from None
-
-
-def _setting_error(settings_class: type[BaseModel], first: ErrorDetails, values: Mapping[str, str]) -> SettingError:
-    name = str(first["loc"][0])
-    secret = "SecretStr" in str(settings_class.model_fields[name].annotation)
-    value = "(hidden)" if secret else hide_password(values.get(name, "(not set)"))
-    expected = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] == "missing":
-        expected = f"it must be set: {settings_class.model_fields[name].description}"
-    return SettingError(name.upper(), value[:200], expected)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from elastic_inference.base.config import FORMER_NAMES, SERVICES, CommonSettings, QueueRules
+from elastic_inference.base.config import FORMER_NAMES, SERVICES, CommonSettings, QueueRules, settings_of
+from elastic_inference.base.settings.setting import Setting, text_of
 
 
 def settings_markdown() -> str:
     """The text of `doc/configuration.md`."""
-    common = set(CommonSettings.model_fields)
-    rules = set(QueueRules.model_fields)
+    common = set(settings_of(CommonSettings))
+    rules = set(settings_of(QueueRules))
     readers: dict[str, list[str]] = {}
-    fields: dict[str, Any] = {}
+    fields: dict[str, Setting] = {}
     for settings_class in SERVICES:
-        for name, info in settings_class.model_fields.items():
+        for name, info in settings_of(settings_class).items():
             fields.setdefault(name, info)
             readers.setdefault(name, []).append(settings_class.service)
 
@@ -22,10 +21,9 @@ def settings_markdown() -> str:
         lines = ["| variable | default | read by | meaning |", "|---|---|---|---|"]
         for name in names:
             info = fields[name]
-            default = "required" if info.is_required() else _shown(info.default)
+            default = "required" if info.is_required else _shown(info.default)
             by = "all" if len(readers[name]) == len(SERVICES) else ", ".join(readers[name])
-            bounds = _bounds(info.metadata)
-            limits = f" ({bounds})" if bounds else ""
+            limits = f" ({info.limits})" if str(info.limits) else ""
             lines.append(f"| `{name.upper()}` | {default} | {by} | {info.description}{limits} |")
         return lines
 
@@ -54,15 +52,7 @@ def settings_markdown() -> str:
 def _shown(default: object) -> str:
     if default is None or default == ():
         return "–"
-    if isinstance(default, tuple):
-        return f"`{','.join(str(part) for part in default)}`"
-    return f"`{default}`"
-
-
-def _bounds(metadata: list[Any]) -> str:
-    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-    found = [f"{word} {getattr(mark, key)}" for mark in metadata for key, word in words.items() if hasattr(mark, key)]
-    return ", ".join(found)
+    return f"`{text_of(default)}`"
 
 
 if __name__ == "__main__":

@@ -56,12 +56,13 @@ class RedisUrl:
         return [f"{in_brackets(host)}:{port}" for host, port in self.hosts]
 
 
-def check_scheme(url: str) -> None:
-    """Raises ValueError if the URL is of no known kind, or its password is not percent-encoded."""
+def check_scheme(url: str) -> str:
+    """`url`. Raises ValueError if it is of no known kind, or its password is not percent-encoded."""
     scheme, _, rest = url.partition("://")
     if scheme not in REDIS_SCHEMES or not rest:
         raise ValueError(f"expected a URL that starts with one of {', '.join(s + '://' for s in REDIS_SCHEMES)}")
     check_encoded(url)
+    return url
 
 
 def parse_redis_url(url: str) -> RedisUrl:

@@ -20,8 +20,8 @@ _HEAD = """\
 def service_variables(settings: type[CommonSettings]) -> list[str]:
     """The variables that a service reads, former names included, in the form that `tools/lib/run.sh` reads."""
     marks = {}
-    for name, info in settings.model_fields.items():
-        host_path = next((each for each in info.metadata if isinstance(each, HostPath)), None)
+    for name, info in config.settings_of(settings).items():
+        host_path = next((each for each in info.marks if isinstance(each, HostPath)), None)
         parts = [host_path.use, host_path.folder] if host_path else []
         marks[name.upper()] = "".join(f":{part}" for part in parts if part)
     formers = [f"{former}={present}" for former, present in config.FORMER_NAMES.items() if present in marks]
@@ -35,7 +35,7 @@ def shell_text() -> str:
     for settings in config.SERVICES:
         variables = [f"        {each}" for each in service_variables(settings)]
         lines += [f'    ["{settings.command}"]="', *variables, '    "']
-    gateway, websocket = (each.model_fields for each in (config.GatewaySettings, config.WebsocketSettings))
+    gateway, websocket = (config.settings_of(each) for each in (config.GatewaySettings, config.WebsocketSettings))
     lines += [
         ")",
         f"RUN_DASHBOARD_PORT={ports.DASHBOARD_PORT}",
@@ -43,7 +43,7 @@ def shell_text() -> str:
         f"RUN_GATEWAY_PORT={gateway['gateway_port'].default}",
         f"RUN_WEBSOCKET_PORT={websocket['websocket_port'].default}",
         f"RUN_WEBSOCKET_URL={gateway['websocket_server_url'].default}",
-        f"RUN_MAX_FRAME_BYTES={config.QueueRules.model_fields['max_frame_bytes'].default}",
+        f"RUN_MAX_FRAME_BYTES={config.settings_of(config.QueueRules)['max_frame_bytes'].default}",
     ]
     return _HEAD + "\n".join(lines) + "\n"
 

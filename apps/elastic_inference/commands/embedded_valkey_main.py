@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.users:
             acl_file = _write_acl(options.users)
         bind = options.bind or ("*,-::*" if acl_file else "127.0.0.1")
-        max_frame_bytes = config.queue_rules(os.environ).max_frame_bytes
+        max_frame_bytes = config.read(config.QueueRules, os.environ).max_frame_bytes
         settings = [
             *("--port", str(options.port), "--bind", *bind.split(","), "--protected-mode", "no"),
             *as_arguments(server_settings(f"{options.memory_mb}mb", max_frame_bytes)),

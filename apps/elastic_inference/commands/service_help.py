@@ -6,7 +6,8 @@ import argparse
 import textwrap
 from collections.abc import Sequence
 
-from elastic_inference.base.config import CommonSettings
+from elastic_inference.base.config import CommonSettings, settings_of
+from elastic_inference.base.settings.setting import text_of
 
 
 def answer(settings_class: type[CommonSettings], command: str, arguments: Sequence[str]) -> None:
@@ -23,14 +24,13 @@ def answer(settings_class: type[CommonSettings], command: str, arguments: Sequen
 
 def _variables(settings_class: type[CommonSettings]) -> str:
     lines = ["variables:"]
-    for name, field in settings_class.model_fields.items():
-        if field.is_required():
+    for name, field in settings_of(settings_class).items():
+        if field.is_required:
             default = "required"
         elif field.default is None or field.default == ():
             default = "not set"
         else:
-            parts = field.default if isinstance(field.default, tuple) else (field.default,)
-            default = ",".join(str(part) for part in parts)
+            default = text_of(field.default)
         lines.append(f"  {name.upper()} ({default})")
-        lines.append(textwrap.fill(field.description or "", 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
+        lines.append(textwrap.fill(field.description, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
     return "\n".join(lines)

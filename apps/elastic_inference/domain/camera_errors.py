@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import ElasticInferenceError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
 
 _FIELDS_SHOWN = 20
 _SENTENCE_CHARACTERS = 400

@@ -9,12 +9,12 @@ import struct
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import Field
-
+from elastic_inference.domain import keys
+from elastic_inference.domain.described import Described
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
-from elastic_inference.domain.fields import Count, Name
 
 FRAME_VERSION: Final = 1
+_NAME = f"^{keys.NAME_PATTERN.pattern}$"
 
 # JPEG markers that carry the image size: SOF0..SOF15 without DHT (C4), JPG (C8), DAC (CC). ITU-T T.81, table B.1.
 SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -36,20 +36,20 @@ class Frame:
     reads them from the JPEG's header.
     """
 
-    name: Annotated[Name, Field(description="The stream's name.")]
-    category: Annotated[Name, Field(description="The inference type.")]
-    data: Annotated[bytes, Field(description="The image as JPEG.")]
-    seq: Annotated[Count | None, Field(description="Counts from the producer's start.")] = None
+    name: Annotated[str, Described("The stream's name.", pattern=_NAME)]
+    category: Annotated[str, Described("The inference type.", pattern=_NAME)]
+    data: Annotated[bytes, Described("The image as JPEG.")]
+    seq: Annotated[int | None, Described("Counts from the producer's start.", minimum=0)] = None
     ts: Annotated[
         float | None,
-        Field(description="Time of capture, Unix seconds by the producer's clock: shown, never used in a subtraction."),
+        Described("Time of capture, Unix seconds by the producer's clock: shown, never used in a subtraction."),
     ] = None
     age_ms: Annotated[
-        float, Field(ge=0, description="From capture to push, milliseconds by the producer's monotonic clock.")
+        float, Described("From capture to push, milliseconds by the producer's monotonic clock.", minimum=0)
     ] = 0.0
-    width: Annotated[int, Field(ge=0, description="Of the image, pixels.")] = 0
-    height: Annotated[int, Field(ge=0, description="Of the image, pixels.")] = 0
-    v: Annotated[Literal[1], Field(description="Version of this format.")] = FRAME_VERSION
+    width: Annotated[int, Described("Of the image, pixels.", minimum=0)] = 0
+    height: Annotated[int, Described("Of the image, pixels.", minimum=0)] = 0
+    v: Annotated[Literal[1], Described("Version of this format.")] = FRAME_VERSION
 
 
 def shown_size(data: bytes | memoryview) -> tuple[int, int]:

@@ -146,7 +146,7 @@ def test_a_new_rate_holds_for_still_images_too(managed: Managed) -> None:
 
 
 def test_frames_of_many_cameras_reach_their_own_streams(managed: Managed, clip: str) -> None:
-    consumer = QueueConsumer(managed.client, "people", "pod", config.QueueRules.model_validate({}))
+    consumer = QueueConsumer(managed.client, "people", "pod", config.QueueRules())
     consumer.load_scripts()
     names = {f"camera-{number}" for number in range(6)}
     for name in names:

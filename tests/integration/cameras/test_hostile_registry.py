@@ -154,7 +154,7 @@ def test_leases_hold_while_redis_refuses_the_rest_of_a_round(
     client.hset(keys.CAMERA_WANTED, mapping={":known": "1", "gate": wanted_value(1, 0.15)})
     client.hset(keys.CAMERA_SPECS, "gate", spec_value(CompleteCamera(1, GATE)))
     standing = Standing({}, 2.0, 0.0, False, {"gate": LIVE}, {})
-    target = config.RedisTarget(url=valkey.url)
+    target = config.RedisTarget(url=config.Secret(valkey.url))
     keeper = LeaseKeeper(
         *(client, LeaseClient(client, "cameras", "pod-1"), target),
         lifecycle=Lifecycle("camera"),
@@ -213,7 +213,7 @@ def test_a_worker_whose_thread_of_leases_ends_stops(client: redis.Redis, valkey:
         raise MemoryError("no room to wake anybody")
 
     keeper = LeaseKeeper(
-        *(client, leases, config.RedisTarget(url=valkey.url)),
+        *(client, leases, config.RedisTarget(url=config.Secret(valkey.url))),
         lifecycle=lifecycle,
         standing=lambda: Standing({}, 2.0, 0.0, False, {}, {}),
         wake=broken,

@@ -9,11 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import KnownTypes, QueueReader
 from elastic_inference.adapters.frame_queue import queue_reader as reader_module
-from elastic_inference.base.config import RedisTarget
+from elastic_inference.base.config import RedisTarget, Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.support.queue_bench import TYPE, QueueBench
@@ -46,7 +45,7 @@ async def test_a_reader_that_closes_in_the_middle_of_a_pass_leaves_no_connection
     monkeypatch.setattr(reader_module, "KEYS_A_STEP", 1)
     with cluster(3) as nodes:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
-        reader = QueueReader(RedisTarget(url=SecretStr(f"redis+cluster://{hosts}")), "ei-pass")
+        reader = QueueReader(RedisTarget(url=Secret(f"redis+cluster://{hosts}")), "ei-pass")
 
         def connected() -> int:
             found = 0

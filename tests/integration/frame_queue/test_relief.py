@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.frame_queue import Janitor, MemoryRelief, QueueReader
 from elastic_inference.adapters.frame_queue import relief as relief_module
 from elastic_inference.adapters.frame_queue.relief import HIGH, LOW, NO_PODS, ServerRelief
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.domain import keys
 from tests.support.redis_logins import RULES, Logins, frame, server_with_users
 from tests.support.redis_names import NAME, SITE, SITE_TYPE, TYPE
@@ -137,7 +137,7 @@ async def test_within_a_type_the_names_that_have_most_lose_frames(logins: Logins
 async def test_each_server_of_a_cluster_is_relieved() -> None:
     types = ["people", "car", "face", "object"]
     with cluster(2) as servers:
-        target = config.RedisTarget(url=SecretStr(servers[0].url.replace("redis://", "redis+cluster://")))
+        target = config.RedisTarget(url=Secret(servers[0].url.replace("redis://", "redis+cluster://")))
         reader = QueueReader(target)
         relief = MemoryRelief(reader.clients)
         for infer_type in types:

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 import redis
-from pydantic import SecretStr
 
 from elastic_inference.adapters.acl import USERS, render_acl
 from elastic_inference.adapters.frame_queue import (
@@ -28,6 +27,7 @@ from elastic_inference.adapters.frame_queue.queue_reader import MAX_TYPES
 from elastic_inference.adapters.frame_queue.type_turns import TURN_S
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base import config
+from elastic_inference.base.config import Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.support.queue_bench import TYPE, QueueBench
@@ -66,7 +66,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]
 
 
 def login(server: EmbeddedValkey, user: str) -> config.RedisTarget:
-    return config.RedisTarget(url=SecretStr(server.url), username=user, password=SecretStr(user))
+    return config.RedisTarget(url=Secret(server.url), username=user, password=Secret(user))
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ async def test_a_list_of_frames_of_a_type_without_other_keys_goes(bench: QueueBe
 
 async def test_every_server_of_a_cluster_is_swept() -> None:
     with cluster(2) as servers:
-        target = config.RedisTarget(url=SecretStr(servers[0].url.replace("redis://", "redis+cluster://")))
+        target = config.RedisTarget(url=Secret(servers[0].url.replace("redis://", "redis+cluster://")))
         odd = [f"queue_bad!{number}" for number in range(8)]
         for key in odd:
             with connect(target, key=key) as client:

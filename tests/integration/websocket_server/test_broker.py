@@ -20,9 +20,8 @@ from typing import Any
 
 import pytest
 import redis
-from pydantic import SecretStr
 
-from elastic_inference.base.config import RedisTarget
+from elastic_inference.base.config import RedisTarget, Secret
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey, server_binary
 from elastic_inference.domain import keys
 from tests.conftest import missing_tool
@@ -197,7 +196,7 @@ def test_broker_behind_tls(valkey: EmbeddedValkey, client: redis.Redis, tmp_path
             assert orders(viewer, 1) == [1]
             client.publish(STREAM, message(2, BIG_JPEG))
             assert orders(viewer, 1) == [2]
-        assert str(RedisTarget(url=SecretStr(url))) == url
+        assert str(RedisTarget(url=Secret(url))) == url
     finally:
         loops[0].call_soon_threadsafe(stop.set)
         thread.join(10)

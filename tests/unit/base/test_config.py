@@ -8,7 +8,9 @@ import pytest
 
 from elastic_inference.base import config
 from elastic_inference.base.config_document import settings_markdown
+from elastic_inference.base.settings.setting import text_of
 from elastic_inference.base.url import hide_password
+from elastic_inference.domain.camera_choices import GateKind
 from elastic_inference.domain.errors import SettingError
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "doc" / "configuration.md"
@@ -32,8 +34,15 @@ def test_an_empty_variable_is_not_set() -> None:
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
-        ({"QUEUE_PORT": "70000"}, ("QUEUE_PORT='70000'", "65535")),
-        ({"QUEUE_PORT": "x"}, ("QUEUE_PORT='x'", "integer")),
+        ({"QUEUE_PORT": "70000"}, ("QUEUE_PORT='70000'", "expected an integer, at least 1, at most 65535")),
+        ({"QUEUE_PORT": "x"}, ("QUEUE_PORT='x'", "expected an integer")),
+        ({"QUEUE_PORT": "1.5"}, ("QUEUE_PORT='1.5'", "expected an integer")),
+        ({"SOURCE_STALL_S": "nan"}, ("SOURCE_STALL_S='nan'", "expected a number, at least 0.5, at most 600")),
+        ({"CAMERA_FPS": "0"}, ("CAMERA_FPS='0'", "more than 0")),
+        ({"CAMERA_POOL": "perhaps"}, ("CAMERA_POOL='perhaps'", "expected one of true, false")),
+        ({"CAMERA_SIZE": "small"}, ("CAMERA_SIZE='small'", "expected one of auto, source")),
+        ({"CAMERA_NETWORKS": "10.0.0.0/8,x"}, ("CAMERA_NETWORKS=", "comma-separated")),
+        ({"BROKER_PORT": "0"}, ("BROKER_PORT='0'", "at least 1")),
         ({"QUEUE_URL": "http://host"}, ("QUEUE_URL", "redis+sentinel://")),
         ({"INFER_TYPE": "a,b:c"}, ("INFER_TYPE", "expected a letter or digit")),
         ({"INFER_TYPE": "a,a"}, ("INFER_TYPE", "once")),
@@ -52,6 +61,45 @@ def test_wrong_values_are_named(environ: dict[str, str], words: tuple[str, ...])
     text = str(caught.value)
     assert all(word in text for word in words), text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("environ", "value"),
+    [
+        ({"QUEUE_PORT": " 7000 "}, 7000),
+        ({"QUEUE_PORT": "7000.0"}, 7000),
+        ({"LOG_LEVEL": "debug"}, "DEBUG"),
+        ({"CAMERA_POOL": "True"}, True),
+        ({"CAMERA_POOL": "off"}, False),
+        ({"CAMERA_GATE": "motion"}, GateKind.MOTION),
+        ({"INFER_TYPE": " a, b ,"}, ("a", "b")),
+        ({"CAMERA_NETWORKS": ","}, ()),
+        ({"VIDEO_DIR": "/clips"}, Path("/clips")),
+        ({"BROKER_PASSWORD": " two words \n"}, config.Secret("two words")),
+    ],
+)
+def test_text_becomes_a_value(environ: dict[str, str], value: object) -> None:
+    (variable,) = environ
+    found = getattr(config.load(config.CameraSettings, environ), variable.lower())
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("settings_class", config.SERVICES, ids=lambda found: found.__name__)
+def test_every_number_is_bounded(settings_class: type[config.CommonSettings]) -> None:
+    for setting in config.settings_of(settings_class).values():
+        if setting.kind in (int, float):
+            limits = setting.limits
+            assert limits.le is not None, setting.name
+            assert limits.ge is not None or limits.gt is not None, setting.name
+            assert setting.default is None or limits.allow(setting.default), setting.name
+
+
+@pytest.mark.parametrize("settings_class", config.SERVICES, ids=lambda found: found.__name__)
+def test_a_default_is_what_its_text_gives(settings_class: type[config.CommonSettings]) -> None:
+    for setting in config.settings_of(settings_class).values():
+        if not setting.is_required and setting.default not in (None, ""):
+            assert setting.value(text_of(setting.default)) == setting.default, setting.name
 
 
 def test_missing_video_file_is_named() -> None:

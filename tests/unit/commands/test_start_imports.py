@@ -27,9 +27,15 @@ REST = (
     "elastic_inference.domain.leases",
     *("elastic_inference.domain.rest", "elastic_inference.domain.pool", "elastic_inference.flows.gateway.documents"),
 )
+PYDANTIC = ("pydantic_core", "pydantic.main")
 TORNADO = ("curses", "pickle", "multiprocessing", "csv", "gettext")
+PRODUCERS = (
+    *(*PYDANTIC, "cv2", "PIL", "tornado", "openvino", *SINKS),
+    *("elastic_inference.domain.pool", "elastic_inference.domain.events", "elastic_inference.adapters.camera_registry"),
+)
 CASES = {
     "relay.websocket_service": (
+        *PYDANTIC,
         *DRAWING,
         *MODELS,
         *SINKS,
@@ -38,11 +44,9 @@ CASES = {
         "msgpack",
         "elastic_inference.domain.pool",
     ),
-    "gateway.gateway_service": (*DRAWING, *MODELS, *SINKS, *REST, *TORNADO),
-    "produce.file_service": (
-        *("cv2", "PIL", "tornado", "openvino", *SINKS),
-        *("elastic_inference.domain.pool", "elastic_inference.domain.events"),
-    ),
+    "gateway.gateway_service": (*PYDANTIC, *DRAWING, *MODELS, *SINKS, *REST, *TORNADO),
+    "produce.file_service": PRODUCERS,
+    "produce.camera_service": PRODUCERS,
 }
 
 
@@ -98,8 +102,8 @@ def test_plugins_and_metadata_are_asked_for_by_nobody() -> None:
         "import redis\n"
         "from pydantic import BaseModel\n"
         "from elastic_inference.adapters.redis_connection import connect, connect_async\n"
-        "from elastic_inference.base.config import RedisTarget\n"
-        "target = RedisTarget(url='redis://127.0.0.1:1')\n"
+        "from elastic_inference.base.config import RedisTarget, Secret\n"
+        "target = RedisTarget(Secret('redis://127.0.0.1:1'))\n"
         "made = [make(target).connection_pool.make_connection() for make in (connect, connect_async)]\n"
         "print(*(each.driver_info.lib_version == redis.__version__ for each in made))\n"
         "print(*sorted(n for n in sys.modules if n.startswith('importlib.metadata._')))"

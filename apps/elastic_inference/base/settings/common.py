@@ -1,25 +1,31 @@
 """Settings that every service reads, and the limits of the frame queue."""
 
-from __future__ import annotations
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
-from typing import ClassVar, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-
-from elastic_inference.base.redis_url import REDIS_PORT, check_scheme
-from elastic_inference.base.settings.fields import Port, PortOrFree, ReadablePath, SecretFile, read_secret
-from elastic_inference.base.url import check_host, hide_password, in_brackets, url_credentials
+from elastic_inference.base.redis_url import REDIS_PORT
+from elastic_inference.base.settings.fields import (
+    Host,
+    Port,
+    PortOrFree,
+    ReadablePath,
+    SecretFile,
+    SecretUrl,
+    read_secret,
+)
+from elastic_inference.base.settings.secret import Secret
+from elastic_inference.base.settings.setting import setting
+from elastic_inference.base.url import hide_password, in_brackets, url_credentials
 from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_FRAME_PIXELS
 
 
-class RedisTarget(BaseModel):
+@dataclass(frozen=True, repr=False)
+class RedisTarget:
     """Where a Redis is and how to log in. `str()` and `repr()` show no secret."""
 
-    model_config = ConfigDict(frozen=True)
-
-    url: SecretStr
+    url: Secret
     username: str | None = None
-    password: SecretStr | None = None
+    password: Secret | None = None
     ca_file: str | None = None
 
     def __str__(self) -> str:
@@ -29,70 +35,50 @@ class RedisTarget(BaseModel):
         return f"RedisTarget({self})"
 
 
-class CommonSettings(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class CommonSettings:
     """Settings that every service reads."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", str_strip_whitespace=True, hide_input_in_errors=True, defer_build=True
-    )
     service: ClassVar[str] = "all"
     # The console command, and the name of the image.
     command: ClassVar[str] = ""
 
-    queue_url: SecretStr | None = Field(
+    queue_url: SecretUrl | None = setting(
         None,
         description="the frame queue's Redis: redis://host:port/db, rediss://, unix://, "
         "redis+sentinel://h:p,h:p/<name>/<db> or redis+cluster://h:p,…",
     )
-    queue_host: str = Field("127.0.0.1", description="host of the frame queue if QUEUE_URL is not set")
-    queue_port: Port = Field(REDIS_PORT, description="port of the frame queue if QUEUE_URL is not set")
-    queue_username: str | None = Field(None, description="user of the frame queue")
-    queue_password: SecretStr | None = Field(None, description="its password")
-    queue_password_file: SecretFile = Field(None, description="a file that holds its password")
-    queue_ca_file: ReadablePath = Field(None, description="certificate authorities (PEM) for rediss://")
-    broker_url: SecretStr | None = Field(None, description="the stream broker's Redis (default: the queue's)")
-    broker_host: str | None = Field(None, description="host of the broker if BROKER_URL is not set")
-    broker_port: Port | None = Field(None, description=f"port of the broker ({REDIS_PORT})")
-    broker_username: str | None = Field(
+    queue_host: Host = setting("127.0.0.1", description="host of the frame queue if QUEUE_URL is not set")
+    queue_port: Port = setting(REDIS_PORT, description="port of the frame queue if QUEUE_URL is not set")
+    queue_username: str | None = setting(None, description="user of the frame queue")
+    queue_password: Secret | None = setting(None, description="its password")
+    queue_password_file: SecretFile = setting(None, description="a file that holds its password")
+    queue_ca_file: ReadablePath = setting(None, description="certificate authorities (PEM) for rediss://")
+    broker_url: SecretUrl | None = setting(None, description="the stream broker's Redis (default: the queue's)")
+    broker_host: Host | None = setting(None, description="host of the broker if BROKER_URL is not set")
+    broker_port: Port | None = setting(None, description=f"port of the broker ({REDIS_PORT})")
+    broker_username: str | None = setting(
         None, description="user of the broker (default: the queue's, unless BROKER_URL holds a login)"
     )
-    broker_password: SecretStr | None = Field(
+    broker_password: Secret | None = setting(
         None, description="its password (default: the queue's, unless BROKER_URL holds a login)"
     )
-    broker_password_file: SecretFile = Field(None, description="a file that holds its password")
-    broker_ca_file: ReadablePath = Field(None, description="certificate authorities (PEM) for rediss://")
-    metrics_port: PortOrFree = Field(
+    broker_password_file: SecretFile = setting(None, description="a file that holds its password")
+    broker_ca_file: ReadablePath = setting(None, description="certificate authorities (PEM) for rediss://")
+    metrics_port: PortOrFree = setting(
         0, description="port of /metrics, /healthz and /readyz; 0 takes a free one and logs it (8000 in the images)"
     )
-    metrics_host: str | None = Field(None, description="address that this port listens on (default: all)")
-    metrics_window_s: float = Field(5.0, ge=1, le=300, description="window of the rates, seconds")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="minimum log level")
-    log_format: Literal["text", "json"] = Field("text", description="format of the log lines")
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
-
-    @field_validator("queue_url", "broker_url")
-    @classmethod
-    def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            check_scheme(value.get_secret_value())
-        return value
-
-    @field_validator(
-        *("queue_host", "broker_host", "metrics_host", "websocket_host", "gateway_host", "scaler_host"),
-        check_fields=False,
+    metrics_host: Host | None = setting(None, description="address that this port listens on (default: all)")
+    metrics_window_s: float = setting(5.0, ge=1, le=300, description="window of the rates, seconds")
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], str.upper] = setting(
+        "INFO", description="minimum log level"
     )
-    @classmethod
-    def _hosts(cls, value: str | None) -> str | None:
-        return value if value is None else check_host(value)
+    log_format: Literal["text", "json"] = setting("text", description="format of the log lines")
 
     @property
     def queue(self) -> RedisTarget:
         """The frame queue's Redis."""
-        url = self.queue_url or SecretStr(f"redis://{in_brackets(self.queue_host)}:{self.queue_port}/0")
+        url = self.queue_url or Secret(f"redis://{in_brackets(self.queue_host)}:{self.queue_port}/0")
         password = self.queue_password or read_secret("QUEUE_PASSWORD_FILE", self.queue_password_file)
         ca_file = str(self.queue_ca_file) if self.queue_ca_file else None
         return RedisTarget(url=url, username=self.queue_username, password=password, ca_file=ca_file)
@@ -108,7 +94,7 @@ class CommonSettings(BaseModel):
             url = self.broker_url
         elif self.broker_host or self.broker_port:
             host, port = in_brackets(self.broker_host or self.queue_host), self.broker_port or REDIS_PORT
-            url = SecretStr(f"redis://{host}:{port}/0")
+            url = Secret(f"redis://{host}:{port}/0")
         else:
             url = queue.url
         own = self.broker_password or read_secret("BROKER_PASSWORD_FILE", self.broker_password_file)
@@ -125,19 +111,18 @@ class CommonSettings(BaseModel):
 _LEGACY_BYTES = 64 * 1024 * 1024
 
 
-class QueueRules(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class QueueRules:
     """Bounds of the frame queue, the same everywhere in one installation."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-    stream_queue_depth: int = Field(4, ge=1, le=1024, description="maximum number of waiting frames per stream")
-    queue_depth: int = Field(256, ge=1, le=65536, description="maximum number of waiting frames of legacy producers")
-    token_limit: int = Field(4096, ge=1, le=1_000_000, description="maximum number of waiting frames per type")
-    max_frame_age_s: float = Field(2.0, ge=0.1, le=3600, description="maximum age of a waiting frame, seconds")
-    max_frame_bytes: int = Field(
+    stream_queue_depth: int = setting(4, ge=1, le=1024, description="maximum number of waiting frames per stream")
+    queue_depth: int = setting(256, ge=1, le=65536, description="maximum number of waiting frames of legacy producers")
+    token_limit: int = setting(4096, ge=1, le=1_000_000, description="maximum number of waiting frames per type")
+    max_frame_age_s: float = setting(2.0, ge=0.1, le=3600, description="maximum age of a waiting frame, seconds")
+    max_frame_bytes: int = setting(
         DEFAULT_MAX_FRAME_BYTES, ge=1024, le=512 * 1024 * 1024, description="largest frame message"
     )
-    max_frame_pixels: int = Field(
+    max_frame_pixels: int = setting(
         DEFAULT_MAX_FRAME_PIXELS,
         ge=1024,
         le=1_000_000_000,

@@ -1,22 +1,24 @@
 """Types and checks that several settings share."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
-
 from elastic_inference.base.allowed_hosts import check_host_names
 from elastic_inference.base.forwarded import check_prefix, parse_networks
-from elastic_inference.base.url import check_url
+from elastic_inference.base.redis_url import check_scheme
+from elastic_inference.base.settings.secret import Secret
+from elastic_inference.base.settings.setting import Bounds
+from elastic_inference.base.url import check_host, check_url
 from elastic_inference.domain import keys
+from elastic_inference.domain.access_token import check_access_token
 from elastic_inference.domain.errors import SettingError
 
-Port = Annotated[int, Field(ge=1, le=65535)]
-PortOrFree = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, Bounds(ge=1, le=65535)]
+PortOrFree = Annotated[int, Bounds(ge=0, le=65535)]
+# Not case-sensitive.
+Flag = Annotated[bool, str.lower]
 INFER_TYPE_TEXT = "inference types that get each frame, comma-separated (inference: exactly one)"
 
 
@@ -38,10 +40,6 @@ ReadablePath = Annotated[Path | None, HostPath("read")]
 ReplacedFile = Annotated[Path | None, HostPath("beside")]
 
 
-def _split(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
 def _check_networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     try:
         parse_networks(texts)
@@ -60,11 +58,14 @@ def _check_public_url(url: str) -> str:
     return url.rstrip("/")
 
 
-CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Networks = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_networks)]
-HostNames = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(check_host_names)]
-PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
-PathPrefix = Annotated[str, AfterValidator(check_prefix)]
+CommaSeparated = tuple[str, ...]
+Networks = Annotated[tuple[str, ...], _check_networks]
+HostNames = Annotated[tuple[str, ...], check_host_names]
+Host = Annotated[str, check_host]
+PublicUrl = Annotated[str, _check_public_url]
+PathPrefix = Annotated[str, check_prefix]
+SecretUrl = Annotated[Secret, check_scheme]
+AccessToken = Annotated[Secret, check_access_token]
 
 
 def check_name(name: str) -> str:
@@ -74,7 +75,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def read_secret(variable: str, path: Path | None) -> SecretStr | None:
+def read_secret(variable: str, path: Path | None) -> Secret | None:
     """The secret in a file, None without one. Raises SettingError for a file that is empty or can't be read."""
     if path is None:
         return None
@@ -84,4 +85,4 @@ def read_secret(variable: str, path: Path | None) -> SecretStr | None:
         raise SettingError(variable, str(path), f"expected a readable file that holds the secret ({error})") from None
     if not text:
         raise SettingError(variable, str(path), "expected a secret in the file, but it is empty")
-    return SecretStr(text)
+    return Secret(text)

@@ -136,7 +136,7 @@ def make_plan(options: argparse.Namespace, ports: PortChoice) -> plans.Plan:
         where = str(Path(source).resolve()) if kind == "video" else source
         name = plans.stream_name(source, [stream.name for stream in streams])
         streams.append(plans.DemoStream(where, names, name, kind == "camera", rules.get(source, CameraRules())))
-    max_frame_bytes = config.queue_rules(os.environ).max_frame_bytes
+    max_frame_bytes = config.read(config.QueueRules, os.environ).max_frame_bytes
     state_dir = plans.default_state_dir()
     try:
         state_dir.mkdir(mode=0o700, exist_ok=True)

@@ -97,8 +97,8 @@ def decided_by_the_demo() -> list[str]:
     names = {
         name.upper()
         for settings, prefixes in owners.items()
-        for name in settings.model_fields
-        if name.startswith(prefixes) and name not in config.QueueRules.model_fields and name not in _OF_THE_USER
+        for name in config.settings_of(settings)
+        if name.startswith(prefixes) and name not in config.settings_of(config.QueueRules) and name not in _OF_THE_USER
     }
     former = {*config.FORMER_NAMES, *config.FORMER_WEBSOCKET_NAMES}
     return sorted(names | former)

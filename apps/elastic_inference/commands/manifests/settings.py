@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
-
-from pydantic import TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
+from typing import Literal, get_origin
 
 from elastic_inference.base import config, ports
 from elastic_inference.base.address_rules import DEFAULT_NETWORKS
+from elastic_inference.base.settings.setting import Setting
 from elastic_inference.commands.manifests.errors import ManifestError
 from elastic_inference.commands.manifests.names import network
 
 _BEFORE_THE_GATEWAY = ("allowed_hosts", "allowed_origins", "base_path", "trusted_proxies")
 
 
-def _service_fields() -> dict[str, FieldInfo]:
+def _service_fields() -> dict[str, Setting]:
     """The services' settings that an installation may set for all of its pods: numbers and choices, but no ports.
 
     Names, addresses and files differ from pod to pod: the templates set them. Settings for proxies do not.
     """
-    fields = {name: info for each in config.SERVICES for name, info in each.model_fields.items()}
-    return {name.upper(): info for name, info in fields.items() if _is_plain(name, info.annotation)}
+    fields = {name: info for each in config.SERVICES for name, info in config.settings_of(each).items()}
+    return {name.upper(): info for name, info in fields.items() if _is_plain(info)}
 
 
-def _is_plain(name: str, annotation: Any) -> bool:
-    types = set(get_args(annotation)) - {NoneType} or {annotation}
-    plain = get_origin(annotation) is Literal or types <= {int, float}
-    return name in _BEFORE_THE_GATEWAY or (plain and not name.endswith("_port"))
+def _is_plain(setting: Setting) -> bool:
+    plain = get_origin(setting.kind) is Literal or setting.kind in (int, float)
+    return setting.name in _BEFORE_THE_GATEWAY or (plain and not setting.name.endswith("_port"))
 
 
 SERVICE_FIELDS = _service_fields()
@@ -167,12 +163,10 @@ def _check_services(settings: Mapping[str, str]) -> None:
     for name, info in SERVICE_FIELDS.items():
         value = settings[name]
         if value and name not in SHOWN_SERVICE_SETTINGS:
-            expected: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
             try:
-                TypeAdapter(expected).validate_python(value)
-            except ValidationError as error:
-                reason = error.errors(include_url=False)[0]["msg"]
-                raise ManifestError(f"--set {name}={value}: {reason}") from None
+                info.value(value)
+            except ValueError as error:
+                raise ManifestError(f"--set {name}={value}: {error}") from None
 
 
 def _check_scaling(settings: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from elastic_inference.adapters.acl import USERS
 from elastic_inference.adapters.camera_resource.schema import definition
-from elastic_inference.base.config import GatewaySettings, WebsocketSettings
+from elastic_inference.base.config import GatewaySettings, WebsocketSettings, settings_of
 from elastic_inference.base.ports import METRICS_PORT, SCALER_PORT
 from elastic_inference.base.redis_server import as_file, server_settings
 from elastic_inference.base.redis_url import REDIS_PORT
@@ -58,8 +58,8 @@ def template_values(options: Options, types: Sequence[str], clips: Path | None, 
             "redis": REDIS_PORT,
             "metrics": METRICS_PORT,
             "scaler": SCALER_PORT,
-            "websocket": WebsocketSettings.model_fields["websocket_port"].default,
-            "gateway": GatewaySettings.model_fields["gateway_port"].default,
+            "websocket": settings_of(WebsocketSettings)["websocket_port"].default,
+            "gateway": settings_of(GatewaySettings)["gateway_port"].default,
         },
         "queue_url": queue_url,
         "broker_url": options.broker_url,

@@ -90,7 +90,7 @@ def _check(options: argparse.Namespace) -> tuple[list[Finding], list[str]]:
         return _inside(), []
     demo = None if options.kubernetes or addresses else running_demo(Path(".demo/demo.json"))
     if demo is not None:
-        target = config.RedisTarget.model_validate({"url": f"redis://127.0.0.1:{demo['queue_port']}/0"})
+        target = config.RedisTarget(config.Secret(f"redis://127.0.0.1:{demo['queue_port']}/0"))
         # The demo's gateway reads its token from the environment, and so does this command.
         names = ("GATEWAY_TOKEN", "GATEWAY_TOKEN_FILE")
         token = config.load(config.GatewaySettings, {name: os.environ.get(name, "") for name in names}).token

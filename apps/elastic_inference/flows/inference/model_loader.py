@@ -121,7 +121,7 @@ class ModelLoader:
 
     def threshold(self, spec: ModelSpec) -> float:
         """The minimum confidence of a detection."""
-        if "confidence_threshold" in self._settings.model_fields_set:
+        if self._settings.confidence_threshold is not None:
             return self._settings.confidence_threshold
         return DEFAULT_THRESHOLD if spec.threshold is None else spec.threshold
 

@@ -5,6 +5,8 @@ Called by `camera_plan` and by the process that probes, which imports little so 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from elastic_inference.base.config import CameraSettings
 from elastic_inference.base.url import with_login
 from elastic_inference.domain.camera import CameraSpec
@@ -21,12 +23,11 @@ def camera_settings(spec: CameraSpec, settings: CameraSettings) -> CameraSetting
         if settings.camera_ca_dir is None:
             raise SourceError(f"{spec.certificate} can't be read: CAMERA_CA_DIR, the folder of such files, is not set.")
         ca_file = settings.camera_ca_dir / spec.certificate
-    return settings.model_copy(
-        update={
-            "camera": url,
-            "camera_fps": spec.fps,
-            "camera_transport": spec.transport.value,
-            "camera_fingerprint": fingerprint,
-            "camera_ca_file": ca_file,
-        }
+    return replace(
+        settings,
+        camera=url,
+        camera_fps=spec.fps,
+        camera_transport=spec.transport.value,
+        camera_fingerprint=fingerprint,
+        camera_ca_file=ca_file,
     )

@@ -8,7 +8,7 @@ import pytest
 from tests.bench.planner import CAPACITY, document
 
 from elastic_inference.adapters.frame_queue.queue_reader import MAX_TYPES
-from elastic_inference.base.config import GatewaySettings, WebsocketSettings
+from elastic_inference.base.config import GatewaySettings, WebsocketSettings, settings_of
 from elastic_inference.commands.planning.capacity import GATEWAY_TYPES, plan
 from elastic_inference.commands.planning.plan_capacity import main
 from elastic_inference.commands.planning.sheet import (
@@ -194,8 +194,8 @@ def test_streams_in_the_list_are_cameras_times_types() -> None:
 
 
 def test_limits_of_other_parts_are_up_to_date() -> None:
-    assert GatewaySettings.model_fields["max_viewers"].default == SERVER_VIEWERS
-    assert WebsocketSettings.model_fields["max_viewers"].default == SERVER_VIEWERS
+    assert settings_of(GatewaySettings)["max_viewers"].default == SERVER_VIEWERS
+    assert settings_of(WebsocketSettings)["max_viewers"].default == SERVER_VIEWERS
     assert MAX_TYPES == GATEWAY_TYPES
 
 

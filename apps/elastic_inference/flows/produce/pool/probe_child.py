@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from elastic_inference.adapters.source.probe import probe_file, probe_settings
+from elastic_inference.base import config
 from elastic_inference.base.config import CameraSettings
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_documents import MAX_PREVIEW_BYTES, CameraProbe, ProbeRequest
@@ -52,7 +53,7 @@ def main() -> int:
         json.dump({"late": True}, sys.stdout)
         return 0
     try:
-        settings = CameraSettings.model_validate(task["settings"])
+        settings = config.read(CameraSettings, task["settings"])
         found = probe(ProbeRequest.model_validate(task["asked"]), settings, task["watch_s"], limit_s)
         answer: dict[str, Any] = {"found": _PROBE.dump_python(found, mode="json")}
     except ElasticInferenceError as error:

@@ -31,6 +31,7 @@ from elastic_inference.adapters.camera_registry.requests import (
 from elastic_inference.adapters.redis_connection import connect
 from elastic_inference.base.config import CameraSettings
 from elastic_inference.base.log import Throttle
+from elastic_inference.base.settings.setting import text_of
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_changes import read_model, reveal, same_host
@@ -153,9 +154,10 @@ class ProbeAnswers:
         fields: dict[str, Any] = asked.model_dump(mode="json", exclude={"name", "login"})
         if asked.login is not None:
             fields["login"] = {"user": asked.login.user, "password": asked.login.password.get_secret_value()}
+        settings = {name: getattr(self._settings, name) for name in _SETTINGS}
         task = {
             "asked": fields,
-            "settings": self._settings.model_dump(mode="json", include=_SETTINGS, exclude_none=True),
+            "settings": {name.upper(): text_of(value) for name, value in settings.items() if value is not None},
             "watch_s": WATCH_S,
             "limit_s": limit_s,
             # This clock is the same for all processes of the machine.

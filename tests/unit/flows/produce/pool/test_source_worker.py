@@ -8,7 +8,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from tests.support.system_tree import QuotaFile
 
-from elastic_inference.base.config import CameraSettings
+from elastic_inference.base.config import CameraSettings, Secret
 from elastic_inference.base.cpu_quota import CpuWatch
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.flows.produce.pool.source_worker import SourceWorker
@@ -16,7 +16,7 @@ from elastic_inference.flows.produce.pool.source_worker import SourceWorker
 
 def test_a_worker_offers_what_its_quota_allows_now(tmp_path: Path) -> None:
     quota = QuotaFile(tmp_path, 0.5)
-    settings = CameraSettings(camera_pool=True, queue_url="redis://127.0.0.1:1/0")  # type: ignore[call-arg]
+    settings = CameraSettings(camera_pool=True, queue_url=Secret("redis://127.0.0.1:1/0"))
     lifecycle = Lifecycle("camera")
     worker = SourceWorker(settings, lifecycle, CollectorRegistry(), CpuWatch(tmp_path))
     assert worker.room() == (0.5, 1)
