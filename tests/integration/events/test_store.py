@@ -6,11 +6,13 @@ import pytest
 import redis
 
 from elastic_inference.adapters.event_store import Batch, EventStore, FencedError
+from elastic_inference.adapters.event_store.entries import START
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.domain import keys
 from elastic_inference.domain.sequence import Tombstone
 from tests.support.event_workers import add, example_event
 from tests.support.results import make_result
+from tests.support.waiting import wait_for
 
 STREAM = "gate-1:people:inferred"
 PARTITION = keys.partition_of("gate-1", 16)
@@ -100,3 +102,19 @@ def test_pods_write_for_the_event_service_only_while_it_runs(client: redis.Redis
     client.delete(keys.EVENTS_ON)
     publish(13)
     assert client.xlen(RESULTS) == 4
+
+
+def test_a_foreign_key_in_a_partitions_place_does_not_keep_the_others_from_being_read(client: redis.Redis) -> None:
+    other = (PARTITION + 1) % 16
+    client.set(keys.partition_results(other), "foreign")
+    add(client, STREAM, 1)
+    store = EventStore(client, 100, 60.0)
+    cursors = {PARTITION: START, other: START}
+    assert list(store.newest([PARTITION, other])) == [PARTITION]
+    found = wait_for(lambda: store.read(cursors, 10, 50), 10, "the results of the other partition")
+    assert list(found) == [PARTITION]
+    assert store.read({other: START}, 10, 50) == {}
+    # As a pod does when it adds a result there.
+    client.unlink(keys.partition_results(other))
+    client.xadd(keys.partition_results(other), {"json": "{}"})
+    wait_for(lambda: other in store.read(cursors, 10, 50), 10, "the partition's results")

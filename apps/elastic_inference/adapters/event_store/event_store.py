@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +15,14 @@ import redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from elastic_inference.adapters.event_store.entries import START, Entry, EntryId, read_entry, read_id, write_id
-from elastic_inference.adapters.redis_input import read_count
+from elastic_inference.adapters.redis_input import is_wrong_type, read_count
 from elastic_inference.adapters.redis_spread import open_link, read_streams
 from elastic_inference.adapters.stream_broker.tracks import tracks_message
+from elastic_inference.base.log import Throttle
 from elastic_inference.domain import keys
 from elastic_inference.domain.tracks import FrameTracks
+
+log = logging.getLogger(__name__)
 
 # Maximum number of streams in a partition, and maximum size of their state and their cameras' counters in bytes.
 MAX_STREAMS = 1024
@@ -26,6 +31,8 @@ _MAX_STATE_BYTES = 288 * 1024 * 1024
 CAMERAS = ":cameras"
 # `events:on` lives this long after the last event worker has ended.
 ON_LIFE_S = 600
+# How often a key of the wrong type is looked at again. Pods remove it when they add a result; this login may not.
+_FOREIGN_EVERY_S = 1.0
 
 
 class FencedError(Exception):
@@ -90,6 +97,10 @@ class EventStore:
         self._link = open_link(client)
         self._maxlen = partition_maxlen
         self._retention_ms = int(retention_s * 1000)
+        # Partitions whose key is not a stream, and when that was seen.
+        self._foreign: set[int] = set()
+        self._foreign_at_s = float("-inf")
+        self._throttle = Throttle()
 
     def announce(self, partitions: int) -> int:
         """Announces that an event service runs. Returns the number of partitions, which the first worker decides."""
@@ -134,10 +145,22 @@ class EventStore:
 
     def read(self, cursors: Mapping[int, EntryId], count: int, block_ms: int) -> dict[int, list[Entry]]:
         """The next entries of each partition, at most `count`; waits for at most `block_ms` for the first."""
-        partitions = list(cursors)
+        if self._foreign and time.monotonic() - self._foreign_at_s >= _FOREIGN_EVERY_S:
+            self._find_foreign(list(self._foreign))
+        partitions = [each for each in cursors if each not in self._foreign]
+        if not partitions:
+            time.sleep(block_ms / 1000)
+            return {}
         by_key = {keys.partition_results(each).encode(): each for each in partitions}
         wanted = {keys.partition_results(each): write_id(cursors[each]) for each in partitions}
-        reply = read_streams(self._link, wanted, count, block_ms)
+        try:
+            reply = read_streams(self._link, wanted, count, block_ms)
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            # One such key would keep all partitions from being read.
+            self._find_foreign(partitions)
+            return {}
         found: dict[int, list[Entry]] = {}
         # RESP3 has a map here, RESP2 a list of pairs.
         for key, rows in reply.items() if isinstance(reply, dict) else reply or ():
@@ -148,12 +171,15 @@ class EventStore:
 
     def newest(self, partitions: Sequence[int]) -> dict[int, EntryId]:
         """The id of the newest entry of each partition that has one."""
-        replies = self._answers(
+        replies = self._link.exchange(
             [("XREVRANGE", keys.partition_results(each), "+", "-", "COUNT", 1) for each in partitions]
         )
+        for reply in replies:
+            if isinstance(reply, ResponseError) and not is_wrong_type(reply):
+                raise reply
         found = {}
         for partition, reply in zip(partitions, replies, strict=True):
-            position = read_id(reply[0][0]) if reply else None
+            position = read_id(reply[0][0]) if isinstance(reply, list) and reply else None
             if position is not None:
                 found[partition] = position
         return found
@@ -205,6 +231,18 @@ class EventStore:
     def close(self) -> None:
         """Closes the connection."""
         self._link.close()
+
+    def _find_foreign(self, partitions: Sequence[int]) -> None:
+        """Finds which of these have a key that is not a stream; the others can be read again."""
+        replies = self._link.exchange([("XREVRANGE", keys.partition_results(each), "+", "+") for each in partitions])
+        found = {each for each, reply in zip(partitions, replies, strict=True) if is_wrong_type(reply)}
+        self._foreign = (self._foreign - set(partitions)) | found
+        self._foreign_at_s = time.monotonic()
+        if found and (note := self._throttle.note("foreign")):
+            log.warning(
+                "the key %s is not a stream: its partition is left out until a pod has replaced it %s",
+                *(keys.partition_results(min(found)), note),
+            )
 
     def _run(self, name: str, keys_of: Sequence[str], arguments: Sequence[Any]) -> list[Any]:
         sha, text = _script(name)
