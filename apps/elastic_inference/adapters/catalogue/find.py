@@ -21,11 +21,11 @@ from elastic_inference.adapters.catalogue.entries import (
     split_name,
 )
 from elastic_inference.adapters.catalogue.export_metadata import ExportMetadata, beside
+from elastic_inference.adapters.catalogue.model_files import SUFFIXES, check_files, check_suffix, models_in
 from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.errors import ModelError
 
 DEFAULT_FOLDER = Path("models")
-SUFFIXES = (".xml", ".onnx", ".tflite", ".pb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def find_model(name: str | None, path: Path | None, infer_type: str, catalogue: 
     if choices is None:
         raise ModelError(
             f"INFER_TYPE={infer_type} has no default model (only {', '.join(known.defaults)} have one): set "
-            "INFER_MODEL_NAME or INFER_MODEL_PATH."
+            f"INFER_MODEL_NAME or INFER_MODEL_PATH{_held(folder)}."
         )
     for choice in choices:
         found = _in_catalogue(choice, folder, known)
@@ -75,8 +75,14 @@ def find_model(name: str | None, path: Path | None, infer_type: str, catalogue: 
             return found
     raise ModelError(
         f"No model for INFER_TYPE={infer_type} is in {folder.resolve()}: expected one of {', '.join(choices)}. "
-        f"Run tools/download-models.sh {choices[0]}, or set INFER_MODEL_PATH."
+        f"Run tools/download-models.sh {choices[0]}, or set INFER_MODEL_PATH{_held(folder)}."
     )
+
+
+def _held(folder: Path) -> str:
+    """A hint at models of one's own that lie in the folder."""
+    names = models_in(folder)
+    return f"; the folder also has {', '.join(names)}, which INFER_MODEL_NAME selects" if names else ""
 
 
 def find_in_folder(folder: Path, name: str, precision: str | None) -> tuple[Path, str | None] | None:
@@ -125,7 +131,7 @@ def _in_catalogue(choice: str, folder: Path, catalogue: Catalogue) -> ModelSpec 
         return None
     file, held = found
     entry = catalogue.models[model]
-    return _spec(model, held, _complete(file), entry, entry.precisions.get(held or "", ()))
+    return _spec(model, held, check_files(file), entry, entry.precisions.get(held or "", ()))
 
 
 def _named(name: str, folder: Path, catalogue: Catalogue) -> ModelSpec:
@@ -146,7 +152,7 @@ def _named(name: str, folder: Path, catalogue: Catalogue) -> ModelSpec:
         )
     found = find_in_folder(folder, model, precision) or find_in_folder(folder, name, None)
     if found is not None:
-        return _custom(model, found[1], _complete(found[0]))
+        return _custom(model, found[1], check_files(found[0]))
     close = difflib.get_close_matches(model, catalogue.models, n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else "tools/download-models.sh --list names the catalogue's."
     raise ModelError(f"The model {name} is neither in the catalogue nor in {folder.resolve()}: {hint}")
@@ -154,8 +160,7 @@ def _named(name: str, folder: Path, catalogue: Catalogue) -> ModelSpec:
 
 def _own_model(path: Path, name: str | None, catalogue: Catalogue) -> ModelSpec:
     file = path / "saved_model.pb" if path.is_dir() else path
-    if file.suffix.lower() not in SUFFIXES:
-        raise ModelError(f"The model file {file} has an unknown suffix: expected {', '.join(SUFFIXES)}.")
+    check_suffix(file)
     path = file.parent if file.name == "saved_model.pb" else file
     stem = path.name if path.is_dir() else path.stem
     model, precision = split_name(name or stem)
@@ -163,8 +168,8 @@ def _own_model(path: Path, name: str | None, catalogue: Catalogue) -> ModelSpec:
         precision = path.parent.name.upper()
     entry = catalogue.models.get(model)
     if entry is not None and _side_file(path) is None:
-        return _spec(model, precision, _complete(path), entry, entry.precisions.get(precision or "", ()))
-    return _custom(model, precision, _complete(path))
+        return _spec(model, precision, check_files(path), entry, entry.precisions.get(precision or "", ()))
+    return _custom(model, precision, check_files(path))
 
 
 def _custom(name: str, precision: str | None, path: Path) -> ModelSpec:
@@ -176,15 +181,6 @@ def _custom(name: str, precision: str | None, path: Path) -> ModelSpec:
     decoding = found if isinstance(found, Decoding) else Decoding()
     spec = _spec(name, precision, path, decoding, ())
     return replace(spec, options=replace(spec.options, export=export))
-
-
-def _complete(path: Path) -> Path:
-    """Returns `path` if the model is complete. Raises ModelError if weights are missing or the file is empty."""
-    if path.suffix.lower() == ".xml" and not path.with_suffix(".bin").is_file():
-        raise ModelError(f"The model {path} has no weights: expected {path.with_suffix('.bin').name} beside it.")
-    if path.is_file() and path.stat().st_size == 0:
-        raise ModelError(f"The model file {path} is empty.")
-    return path
 
 
 def _side_file(path: Path) -> Decoding | ExportMetadata | None:

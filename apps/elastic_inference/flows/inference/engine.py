@@ -7,6 +7,7 @@ Called by the inference flow: `compile_engine` once, then one `InferenceRequest`
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 # Spare requests, so that the next frame is already decoded when an engine thread finishes one. With a single spare it
 # was 2 % slower at 768x432; a third one gained nothing.
 SPARE_REQUESTS = 2
+# How OpenVINO names the file with the weights of an ONNX file.
+_OUTSIDE = re.compile(r"externally stored data in file \(([^,)]+)")
 _PRECISIONS = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}
 
 
@@ -268,7 +271,10 @@ def compile_engine(
     except RuntimeError as error:
         if "device" in str(error).lower() and "not" in str(error).lower() and device != "CPU":
             raise SettingError("INFER_DEVICE", device, f"OpenVINO cannot use it: {reason(error)}") from None
-        raise ModelError(f"OpenVINO cannot compile the model {path} for {device}: {reason(error)}") from None
+        raise ModelError(
+            f"OpenVINO cannot compile the model {path} for {device}: {reason(error).rstrip('.')}. Another export may "
+            "help: in OpenVINO's own format, or without embedded suppression (doc/models.md)."
+        ) from None
     if kept and name and kept.writes:
         try:
             kept.save(name, family, adapter, prepared, compiled.export_model().getvalue())
@@ -282,7 +288,7 @@ def _prepare(core: Any, path: Path, family: str | None, options: AdapterOptions)
     try:
         model = core.read_model(path)
     except RuntimeError as error:
-        raise ModelError(f"OpenVINO cannot read the model {path}: {reason(error)}") from None
+        raise ModelError(f"OpenVINO cannot read the model {path}: {_unread(error, path)}") from None
     try:
         family = family or guess_family(model, options)
         return family, *adapt(model, family, options)
@@ -322,6 +328,21 @@ def _restore(
         config=config,
         read=lambda: _prepare(core, path, found.family, options)[2].model,
         inline=inline,
+    )
+
+
+def _unread(error: RuntimeError, path: Path) -> str:
+    """Why OpenVINO could not read a model, and what to do."""
+    why = reason(error)
+    if outside := _OUTSIDE.search(why):
+        return f"its weights are in {outside[1]}, which is missing or incomplete: copy it beside the model"
+    if "Incorrect weights" in why:
+        return f"{path.with_suffix('.bin').name} is incomplete or belongs to another model: copy both files again"
+    if "Unable to read the model" in why:
+        why = "its format is unknown"
+    return (
+        f"{why.rstrip('.')}. It is incomplete, damaged or made for another version than OpenVINO "
+        f"{load_openvino().get_version().partition('-')[0]}: copy or export it again"
     )
 
 

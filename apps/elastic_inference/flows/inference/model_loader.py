@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from elastic_inference.adapters.catalogue import ModelSpec, find_model
+from elastic_inference.adapters.catalogue.model_files import beside_model
 from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.config import InferenceSettings
 from elastic_inference.base.cpu_quota import CpuAllowance
@@ -138,7 +139,7 @@ def files_of(spec: ModelSpec) -> FileMark:
     path = spec.path
     parts = [path] if path.is_file() else sorted(path.rglob("*"))[:1000]
     if path.is_file():
-        parts += [path.with_suffix(".bin"), path.with_name(path.name + ".yaml"), path.with_suffix(".yaml")]
+        parts += beside_model(path)
     return tuple(mark for part in parts if (mark := _mark(part)) is not None)
 
 

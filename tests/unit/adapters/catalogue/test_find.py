@@ -155,6 +155,33 @@ def test_a_file_that_cannot_be_a_model_is_named(tmp_path: Path) -> None:
         find_model(None, empty, "people")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        (
+            "my.onnx",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "pointer of Git LFS, .*: run `git lfs pull`",
+        ),
+        ("my.onnx", b"\n<!DOCTYPE html><html>", "is a web page, not a model: download it again"),
+        ("my.pt", b"PK", r"unknown suffix: expected \.xml, .*; export it from its training package as ONNX"),
+        ("my_openvino_model.zip", b"PK", r"unknown suffix: .*; unpack it"),
+        ("my.engine", b"x", r"unknown suffix: .*; TensorRT's engines run on its GPU only"),
+    ],
+)
+def test_what_people_have_instead_of_a_model_gets_a_hint(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=words):
+        find_model(None, tmp_path / name, "people")
+
+
+@pytest.mark.parametrize("kind", ["people", "parcels"])
+def test_a_folder_of_ones_own_models_gets_a_hint_at_the_name(tmp_path: Path, kind: str) -> None:
+    put(tmp_path, "parcels.onnx")
+    with pytest.raises(ModelError, match="the folder also has parcels, which INFER_MODEL_NAME selects"):
+        find_model(None, tmp_path, kind)
+
+
 METADATA = "task: detect\nimgsz: [384, 640]\nstride: 32\nhead: Detect\nnames:\n  0: person\n  1: on\n  2: 7\n"
 
 
