@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -31,8 +32,8 @@ ENVIRON = {"SOURCE_STALL_S": "1", "CAMERA_NETWORKS": "127.0.0.1", "VIDEO_DIR": "
 class Managed:
     """A stream manager that is ticked by the test."""
 
-    def __init__(self, valkey: EmbeddedValkey) -> None:
-        self.settings = config.load(config.CameraSettings, ENVIRON | {"QUEUE_URL": valkey.url})
+    def __init__(self, valkey: EmbeddedValkey, **environ: str) -> None:
+        self.settings = config.load(config.CameraSettings, ENVIRON | {"QUEUE_URL": valkey.url} | environ)
         self.registry = CollectorRegistry()
         self.manager = StreamManager(self.settings, Lifecycle("camera stream"), self.registry, "cameras")
         self.client = redis.Redis(port=valkey.port, retry=None)
@@ -131,6 +132,31 @@ def test_a_change_opens_the_camera_again_only_where_it_must(managed: Managed, cl
     assert changed is not stream
     assert changed.size == (96, 64)
     assert changed.next_number > number, "the numbers of its frames go on"
+
+
+def test_a_live_camera_whose_frames_cannot_be_used_says_why(valkey: EmbeddedValkey, tmp_path: Path) -> None:
+    url = write_video(tmp_path / "large.mkv", 12, FPS, size=(1280, 720)).as_uri()
+    small = Managed(valkey, MAX_FRAME_BYTES="1500")
+    try:
+        small.put("large", url)
+
+        def note() -> str | None:
+            small.manager.tick()
+            return small.manager.streams()["large"].note
+
+        wait_for(note, 30, "a note")
+        stream = small.manager.streams()["large"]
+        assert stream.report.state.value == "live"
+        assert re.fullmatch(
+            r"Frames arrive, but none can be used: \d+ bytes of JPEG, at most \d+ fit into MAX_FRAME_BYTES\.",
+            stream.note or "",
+        )
+        small.put("large", url, width=32)
+        small.wait_pushed("large", 3)
+        assert stream.note is None
+    finally:
+        small.manager.close()
+        small.client.close()
 
 
 def test_a_new_rate_holds_for_still_images_too(managed: Managed) -> None:

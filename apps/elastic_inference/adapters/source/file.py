@@ -16,6 +16,7 @@ import av
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.codec_names import matroska_codec
 from elastic_inference.adapters.source.container import DEFAULT_FPS, Container
+from elastic_inference.adapters.source.input_errors import CONVERT_FILE
 from elastic_inference.adapters.source.media_clock import MediaClock
 from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.domain.errors import SourceFatalError
@@ -24,14 +25,26 @@ from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
 log = logging.getLogger(__name__)
 # A file's tracks are described within this many bytes.
 _BEGIN_BYTES = 1 << 20
+# What these refer to is never opened.
+_LISTS = frozenset({".sdp", ".m3u", ".m3u8", ".mpd", ".pls", ".xspf", ".ffconcat"})
 
 
 class FileSource:
     """A video file that starts again when it ends. `fps` is the file's mean frame rate, or 25 if it states none."""
 
-    def __init__(self, path: Path, decode_device: str = "none", max_pixels: int = DEFAULT_MAX_FRAME_PIXELS) -> None:
-        """Opens the file and reads its first frame. Raises SourceFatalError with the reason."""
+    def __init__(
+        self,
+        path: Path,
+        decode_device: str = "none",
+        max_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
+        find: Callable[[], Path] | None = None,
+    ) -> None:
+        """Opens the file and reads its first frame. Raises SourceFatalError with the reason.
+
+        `find` is asked for the path each time that the file is opened, since it may have become a link.
+        """
         self._path = path
+        self._find = find or (lambda: path)
         self._decode_device = decode_device
         self._max_pixels = max_pixels
         self._rest: tuple[bool, Callable[[float | None], None]] | None = None
@@ -42,7 +55,8 @@ class FileSource:
         if self._next is None:
             self._container.close()
             raise SourceFatalError(
-                f"{self._what} ({self._container.codec}) ends at frame 0: expected at least one frame."
+                f"{self._what} ({self._container.codec}) ends at frame 0: it holds no frame, or none that can be "
+                f"decoded here, as animated WebP; {CONVERT_FILE}"
             )
         self.fps = self._container.fps or DEFAULT_FPS
         self._clock = MediaClock(1 / self.fps)
@@ -98,15 +112,20 @@ class FileSource:
         self._container.close()
 
     def _open(self) -> Container:
-        path = self._path
+        path = self._path = self._find()
         if not path.exists():
-            raise SourceFatalError(f"{self._what} does not exist: expected a video file.")
+            hint = "; images in a row are no video: make one of them" if "%" in path.name else ""
+            raise SourceFatalError(f"{self._what} does not exist: expected a video file{hint}.")
         if not path.is_file():
             raise SourceFatalError(f"{path} is not a file: expected a video file.")
         if not os.access(path, os.R_OK):
             raise SourceFatalError(f"{self._what} can't be read: permission denied.")
         if path.stat().st_size == 0:
             raise SourceFatalError(f"{self._what} is empty: expected a video file.")
+        if path.suffix.lower() in _LISTS:
+            raise SourceFatalError(
+                f"{self._what} only names other sources: give the address or the file of one of them."
+            )
         # `file:` and an absolute path, so that FFmpeg does not read `concat:…` or `http:…` as a URL; nothing that the
         # file refers to (a playlist's entries) is opened.
         return Container(

@@ -20,6 +20,7 @@ from elastic_inference.adapters.source.rare_jpeg import decode_rare
 from elastic_inference.adapters.source.video_turn import VideoTurn
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown_size, without_stray_bytes
+from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
 from elastic_inference.domain.image_size import FrameSize
 from elastic_inference.domain.jpeg_memory import decoding_bytes
 
@@ -40,7 +41,7 @@ class JpegEncoder:
         quality: int = 80,
         width: int | None = None,
         height: int | None = None,
-        max_pixels: int = 33_000_000,
+        max_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
         max_memory: int = 1 << 62,
     ) -> None:
         """A camera's JPEG that takes more than `max_memory` bytes to decode and encode is refused."""

@@ -34,7 +34,8 @@ def spec_plan(spec: CameraSpec, settings: CameraSettings) -> StreamPlan:
 
     def open_source() -> Source:
         if spec.is_file:
-            return FileSource(rules.file(spec.url), settings.video_decode_device, settings.max_frame_pixels)
+            device, pixels = settings.video_decode_device, settings.max_frame_pixels
+            return FileSource(rules.file(spec.url), device, pixels, lambda: rules.file(spec.url))
         return open_camera(camera_settings(spec, settings), rules)
 
     def open_substream() -> Source:

@@ -37,6 +37,8 @@ from elastic_inference.flows.produce.substream import StreamChoice
 log = logging.getLogger(__name__)
 REPORT_EVERY_S = 2.0
 IDLE_S = 5.0
+# In a row, before the source is said to send nothing that can be used.
+UNUSABLE_FRAMES = 3
 
 
 class Encoding(NamedTuple):
@@ -139,6 +141,7 @@ class ProducerStream:
         self._given = self._done = -1  # the last frame given to the encoder's thread, and the last that it has done
         self._at_once = AtOnce()
         self._source_drops = 0
+        self._unusable, self._unusable_why = 0, ""  # frames since the last that could be used
         self._cpu_s = 0.0
         self._throttle = Throttle()
         self._reported = SourceState.RECONNECTING
@@ -160,6 +163,8 @@ class ProducerStream:
     @property
     def note(self) -> str | None:
         """What is wrong although frames arrive, in a sentence."""
+        if self._unusable >= UNUSABLE_FRAMES:
+            return f"Frames arrive, but none can be used: {self._unusable_why}."
         return self._choice.note if self._choice is not None else None
 
     @property
@@ -299,7 +304,7 @@ class ProducerStream:
         except InvalidFrameError as error:
             self._count_invalid(error)
             return
-        self.size, self.frame_ts = (width, height), captured.ts
+        self.size, self.frame_ts, self._unusable = (width, height), captured.ts, 0
         frame = Frame(self.plan.name, "", data, number, captured.ts, 0.0, width, height)
         for pusher, several in self._by_pusher:
             pusher.offer(several, frame, captured.captured, within_s)
@@ -351,6 +356,7 @@ class ProducerStream:
                 counter.inc()
 
     def _count_invalid(self, error: InvalidFrameError) -> None:
+        self._unusable, self._unusable_why = self._unusable + 1, error.detail
         for infer_type in self.plan.types:
             if counter := self._metrics.invalid.get((infer_type, error.reason)):
                 counter.inc()

@@ -12,7 +12,8 @@ from tests.support.videos import LEVEL, write_video
 
 from elastic_inference.adapters.source.file import DEFAULT_FPS, FileSource
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
-from elastic_inference.domain.errors import SourceFatalError
+from elastic_inference.base.address_rules import AddressRules
+from elastic_inference.domain.errors import SourceError, SourceFatalError
 
 
 def ignore() -> None:
@@ -71,6 +72,14 @@ def test_a_still_image_has_the_default_rate(tmp_path: Path) -> None:
     source.close()
 
 
+LISTS = ("sdp", "m3u8", "M3U", "ffconcat")
+
+
+def listed(path: Path) -> Path:
+    path.write_text("#EXTM3U\n/etc/passwd\n")
+    return path
+
+
 def test_a_file_that_is_not_a_video_is_refused_with_one_line(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("hello\n" * 1000)
@@ -85,6 +94,8 @@ def test_a_file_that_is_not_a_video_is_refused_with_one_line(tmp_path: Path) -> 
         (garbage, "is damaged, or not a video that FFmpeg knows: expected a video file"),
         (empty, "is empty: expected a video file"),
         (Path("http://127.0.0.1/x.mp4"), "does not exist"),
+        (tmp_path / "seq%04d.jpg", "images in a row are no video: make one of them"),
+        *((listed(tmp_path / f"list.{suffix}"), "only names other sources: give the address") for suffix in LISTS),
     ):
         with pytest.raises(SourceFatalError, match=why) as caught:
             FileSource(path)
@@ -97,7 +108,7 @@ def test_a_video_that_ends_at_frame_0_is_refused(tmp_path: Path) -> None:
     # The header stays; no frame's data is left.
     cut = tmp_path / "cut.avi"
     cut.write_bytes(whole[: whole.index(b"movi") + 4])
-    with pytest.raises(SourceFatalError, match=r"ends at frame 0|no video"):
+    with pytest.raises(SourceFatalError, match=r"ends at frame 0: it holds no frame, or none .*; convert it|no video"):
         FileSource(cut)
 
 
@@ -109,3 +120,20 @@ def test_a_file_that_vanishes_before_the_next_loop_is_reported(tmp_path: Path) -
     path.unlink()
     with pytest.raises(SourceFatalError, match="does not exist"):
         source.grab(ignore)
+
+
+def test_a_link_that_leads_out_of_the_folder_is_not_followed_in_the_next_loop_either(tmp_path: Path) -> None:
+    """Whoever may write videos must not show files from elsewhere."""
+    folder, elsewhere = tmp_path / "videos", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    path, secret = write_video(folder / "clip.avi", 3), write_video(elsewhere / "secret.avi", 3)
+    rules = AddressRules([], folder)
+    source = FileSource(path, find=lambda: rules.file(f"file://{path}"))
+    for _ in range(3):
+        source.grab(ignore)
+    path.unlink()
+    path.symlink_to(secret)
+    with pytest.raises(SourceError, match="There is no such video below"):
+        source.grab(ignore)
+    source.close()
