@@ -309,16 +309,24 @@ class NetworkSource:
             options["timeout"] = str(round(self._stall_s * 1e6))
             # A camera that refuses its sound or metadata would fail as a whole.
             options["allowed_media_types"] = "video"
-        return Container(
-            url,
-            self._what,
-            options=options,
-            timeout_s=(max(OPEN_S, self._stall_s), self._stall_s),
-            decode_device=self._decode_device,
-            raw_jpeg=True,
-            name_codec=self._named_codec,
-            max_pixels=self._max_pixels,
-        )
+        try:
+            return Container(
+                url,
+                self._what,
+                options=options,
+                timeout_s=(max(OPEN_S, self._stall_s), self._stall_s),
+                decode_device=self._decode_device,
+                raw_jpeg=True,
+                name_codec=self._named_codec,
+                max_pixels=self._max_pixels,
+            )
+        except SourceError as error:
+            if self._scheme == "rtp" and "that FFmpeg knows" in str(error):
+                raise SourceError(
+                    f"{self._what} sends RTP whose codec only a description (SDP) would tell: use its RTSP address, "
+                    "or let it send MPEG-TS over RTP."
+                ) from None
+            raise
 
     def _named_codec(self) -> str | None:
         if self._scheme not in RTSP_SCHEMES:

@@ -106,13 +106,20 @@ def guess_family(model: Any, options: AdapterOptions | None = None) -> str:
     if wrapper and not wrapper.upper().startswith("YOLO"):
         return "model-api"
     export = export_of(model, options.export)
-    layout = find_layout(facts_of(model, export, options.labels), options.layout)
+    facts = facts_of(model, export, options.labels)
+    layout = find_layout(facts, options.layout)
     refuse_other_tasks(model, export.task, layout)
     if layout is not None:
         return layout.family
     for name, family in FAMILIES.items():
         if not export.family and family.matches(model):
             return name
+    if (at := facts.named("logits", "pred_boxes")) is not None:
+        raise ModelError(
+            f"The model has DETR's outputs with {facts.shape(at['logits'])[-1]} classes, which fits "
+            f"neither COCO nor its {facts.labels} labels. Give labels in a side file that fit, or the layout: `detr` "
+            "(softmax, the last class is no object) or `detr-sigmoid` (doc/models.md)."
+        )
     origin = f", an export of LibreYOLO's family {export.family!r}" if export.family else ""
     expected = "; ".join(f"{name} ({family.expected})" for name, family in FAMILIES.items())
     raise ModelError(

@@ -360,6 +360,16 @@ def test_the_metadata_of_an_onnx_file_is_read() -> None:
     assert [one.label for one in Runner(*adapt(model, None, AdapterOptions())).detect(SQUARE)] == ["on"]
 
 
+@pytest.mark.parametrize("labels", [(), NAMES])
+def test_relatives_of_detr_with_another_number_of_classes_are_told_to_name_the_layout(labels: tuple[str, ...]) -> None:
+    model = constant_model([1, 3, SIDE, SIDE], {"logits": logits(91, None), "pred_boxes": rows(20, 4, UNIT)})
+    with pytest.raises(ModelError, match=rf"with 91 classes, which fits neither COCO nor its {len(labels)} labels"):
+        adapt(model, None, AdapterOptions(labels=labels))
+    # As Conditional and Deformable DETR: a sigmoid, and ImageNet's mean and deviation.
+    told = AdapterOptions(layout="detr-sigmoid", mean=(123.7, 116.3, 103.5), scale=(58.4, 57.1, 57.4))
+    assert [one.box for one in Runner(*adapt(model, None, told)).detect(SQUARE)] == [pytest.approx(SHARES, abs=0.002)]
+
+
 def test_a_layout_by_name_that_is_not_known_is_refused() -> None:
     model = constant_model([1, 3, SIDE, SIDE], {"output0": columns(7, OBJECT)})
     with pytest.raises(ModelError, match=r"'gird' is unknown: expected one of .*grid"):
