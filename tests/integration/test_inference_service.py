@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import msgpack
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from elastic_inference.domain.result import Result, parse_result
 from elastic_inference.domain.result_message import split_message
 from tests.support.gateway import RunningGateway
 from tests.support.inference_pod import Feeder, Pod, running_pod
+from tests.support.jpeg import two_faces
 from tests.support.waiting import TIME_FACTOR, wait_for
 
 SIZE = (768, 432)
@@ -33,12 +33,7 @@ STREAM = "cam-0:face:inferred"
 @pytest.fixture(scope="module")
 def image(shared_videos: Path) -> bytes:
     """A JPEG of 768x432 with two faces."""
-    reader = cv2.VideoCapture(str(shared_videos / "head-pose-face-detection-female-and-male.gif"))
-    good, frame = reader.read()
-    reader.release()
-    assert good
-    frame = cv2.resize(frame, SIZE)
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(frame), 80, "BGR", "420")
+    return two_faces(shared_videos, SIZE)
 
 
 @pytest.fixture

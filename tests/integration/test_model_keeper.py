@@ -28,7 +28,7 @@ from elastic_inference.flows.inference.engine import Engine
 from elastic_inference.flows.inference.frame_samples import FrameSamples
 from elastic_inference.flows.inference.model_keeper import MAX_FAILED, ModelKeeper
 from elastic_inference.flows.inference.model_loader import ModelLoader, RunningModel, files_of
-from elastic_inference.flows.inference.resizing import PodCpu
+from elastic_inference.flows.inference.resizing import CpuFollower, PodCpu
 from elastic_inference.flows.inference.side_work import SideWork
 from elastic_inference.flows.inference.warm_up import synthetic_frame
 from tests.support.system_tree import MIB, QuotaFile, file_tree, memory_files
@@ -63,21 +63,13 @@ class Exchange:
         """Nothing has been given up."""
 
 
-class Follower:
-    """The CPU and memory of the pod, as files say."""
+class Follower(CpuFollower):
+    """The CPU and memory of the pod, as files say; it compiles nothing."""
 
     compiling = False
 
     def __init__(self, cpu: PodCpu) -> None:
         self._cpu = cpu
-
-    @property
-    def room(self) -> float:
-        return self._cpu.room
-
-    @property
-    def allowance(self) -> CpuAllowance:
-        return self._cpu.watch.allowance
 
 
 class Viewers:

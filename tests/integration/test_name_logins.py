@@ -12,17 +12,7 @@ from elastic_inference.adapters.frame_queue import CrowdControl, Janitor, QueueR
 from elastic_inference.adapters.frame_queue.crowd_control import MAX_GROUP_STREAMS, Crowd
 from elastic_inference.adapters.frame_queue.relief import ServerRelief
 from elastic_inference.domain import keys
-from tests.support.redis_commands import (
-    FRAME_READS,
-    LISTING,
-    REGISTRY,
-    RESULT_READS,
-    RESULT_WRITES,
-    SCRIPTS,
-    SERVER,
-    SUBSCRIBING,
-    Command,
-)
+from tests.support.redis_commands import LISTING, NOT_OF_A_PRODUCER, SERVER, Command
 from tests.support.redis_logins import PATIENT, RULES, Logins, frame
 from tests.support.redis_names import FRAME, LEGACY, NAME, OTHER, STREAM, TYPE, YARD
 from tests.support.sentences import Tries
@@ -119,7 +109,7 @@ def keeps_to_its_names(logins: Logins) -> None:
 def leaves_frames_alone(logins: Logins) -> None:
     waiting = keys.waiting(TYPE, NAME)
     others: list[Command] = [("SET", FRAME, "x"), ("UNLINK", FRAME), ("LPOP", waiting), ("RPUSH", waiting, "x")]
-    logins.refuses(YARD, others, FRAME_READS, RESULT_READS, RESULT_WRITES, REGISTRY, SCRIPTS, SUBSCRIBING)
+    logins.refuses(YARD, others, NOT_OF_A_PRODUCER)
     logins.refuses(YARD, LISTING, SERVER, [("SELECT", 1), ("INFO",), ("PUBLISH", STREAM, "x")])
     # Nor through the script, which makes room by dropping the oldest frame of the type.
     yard = logins.client(YARD)

@@ -8,17 +8,7 @@ from elastic_inference.adapters.frame_queue import QueueReader
 from elastic_inference.adapters.frame_queue.relief import ServerRelief
 from elastic_inference.domain import keys
 from elastic_inference.domain.errors import DropReason
-from tests.support.redis_commands import (
-    FRAME_READS,
-    LISTING,
-    REGISTRY,
-    RESULT_READS,
-    RESULT_WRITES,
-    SCRIPTS,
-    SERVER,
-    SUBSCRIBING,
-    Command,
-)
+from tests.support.redis_commands import LISTING, NOT_OF_A_PRODUCER, SERVER, Command
 from tests.support.redis_logins import Logins, frame, halts
 from tests.support.redis_names import FRAME, LEGACY, NAME, OTHER, SITE, SITE_TYPE, STREAM, TYPE
 from tests.support.sentences import Tries
@@ -80,7 +70,7 @@ def site_does_nothing_else(logins: Logins) -> None:
     other += [("UNLINK", FRAME), ("HINCRBY", keys.dropped(TYPE), "stale", 1), ("ZADD", keys.sources(TYPE), 1, "x")]
     own = keys.frame(SITE_TYPE, NAME, "x")
     other += [("GET", own), ("SET", own, "x", "GET"), ("LPOP", keys.legacy_queue(SITE_TYPE))]
-    logins.refuses(SITE, other, FRAME_READS, RESULT_READS, RESULT_WRITES, REGISTRY, SCRIPTS, SUBSCRIBING)
+    logins.refuses(SITE, other, NOT_OF_A_PRODUCER)
     logins.refuses(SITE, LISTING, SERVER, [("SELECT", 1), ("INFO",), ("PUBLISH", STREAM, "x")])
 
 

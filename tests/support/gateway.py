@@ -6,8 +6,9 @@ import dataclasses
 import http.client
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from tests.support.threaded import Threaded
 
 JPEG: bytes = simplejpeg.encode_jpeg(np.full((240, 320, 3), 90, np.uint8), quality=90, colorspace="BGR")
 BOX = (0.25, 0.25, 0.75, 0.75)
+ADMIN_TOKEN, GUARD_TOKEN = "the-token-of-an-admin", "the-token-of-a-viewer-of-one-camera"
 
 
 def a_result(order: int, name: str = "gate-1", kind: str = "people", **changes: Any) -> Result:
@@ -141,6 +143,13 @@ def first_event(events: Iterator[tuple[str, Any]], kind: str, fits: Callable[[An
         if found == kind and fits(document):
             return document
     raise AssertionError(f"the events ended without a {kind!r} that fits")
+
+
+def write_tokens(path: Path, *tokens: Mapping[str, Any]) -> None:
+    """Replaces the file of tokens as `kubectl` and editors do."""
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps({"tokens": tokens}))
+    new.rename(path)
 
 
 class Pool:

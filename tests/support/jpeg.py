@@ -1,12 +1,14 @@
-"""JPEGs for tests: one with nothing but a header, and one with something in it."""
+"""JPEGs for tests: some with nothing but a header, and some with something in them."""
 
 from __future__ import annotations
 
 import struct
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
+import simplejpeg
 
 
 def tiny_jpeg(width: int = 64, height: int = 48, padding: int = 0) -> bytes:
@@ -21,6 +23,15 @@ def with_size(jpeg: bytes, width: int, height: int) -> bytes:
     while jpeg[at + 1] not in (0xC0, 0xC1, 0xC2):
         at += 2 + struct.unpack_from(">H", jpeg, at + 2)[0]
     return jpeg[: at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]
+
+
+def two_faces(videos: Path, size: tuple[int, int]) -> bytes:
+    """The first image of a clip with two faces, in this size (width, height)."""
+    reader = cv2.VideoCapture(str(videos / "head-pose-face-detection-female-and-male.gif"))
+    good, frame = reader.read()
+    reader.release()
+    assert good
+    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(cv2.resize(frame, size)), 80, "BGR", "420"))
 
 
 def noisy_jpeg(number: int, width: int = 192, height: int = 144, quality: int = 80) -> bytes:

@@ -14,6 +14,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tests.conftest import missing_tool
+from tests.support.freezable import Freezable
 from tests.support.outbox import Mark, mark
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
@@ -27,7 +28,7 @@ def mosquitto_binary() -> str:
     return str(found)
 
 
-class Mosquitto:
+class Mosquitto(Freezable):
     """Keeps nothing on disk: after `stop` and `start` it is empty."""
 
     def __init__(self, folder: Path, *more: str) -> None:
@@ -60,16 +61,6 @@ class Mosquitto:
             self._process.send_signal(number)
             self._process.wait(10)
             self._process = None
-
-    def freeze(self) -> None:
-        """It answers nothing until `thaw`."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Ends `freeze`."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
 
     def _listens(self) -> bool:
         try:

@@ -47,5 +47,7 @@ IMAGE_WRITES: list[Command] = [
     *[("RPUSH", keys.snapshot_requests("pod-1"), "x"), ("RPUSH", keys.snapshot_answers("worker-1"), "x")],
     ("SET", keys.snapshot_state(f"{STREAM}/1-1"), "pod"),
 ]
+# What a producer has no need of, whatever the name of its streams.
+NOT_OF_A_PRODUCER = [*FRAME_READS, *RESULT_READS, *RESULT_WRITES, *REGISTRY, *SCRIPTS, *SUBSCRIBING]
 # Everything of the broker.
 BROKER = [*RESULT_READS, *RESULT_WRITES, *REGISTRY, *PUBLISHING]

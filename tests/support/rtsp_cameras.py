@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.rtsp_plain import access_units
-from tests.support.rtsp_server import SYSTEM_PYTHON, gst_server, run_server
+from tests.support.rtsp_server import REPOSITORY, SYSTEM_PYTHON, gst_server, run_server
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 _LAUNCH = (
     "( appsrc name=src is-live=true format=time do-timestamp=true max-bytes=0"
     " caps=video/x-h264,stream-format=byte-stream,alignment=au ! rtph264pay name=pay0 pt=96 )"

@@ -1,19 +1,21 @@
 """A real RTSP server on loopback: GStreamer's, with a moving test image in H.264 or MJPEG.
 
-As a script it runs under Debian's `/usr/bin/python3` (packages python3-gi, gir1.2-gst-rtsp-server-1.0,
+As a program it runs under Debian's `/usr/bin/python3` (packages python3-gi, gir1.2-gst-rtsp-server-1.0,
 gstreamer1.0-plugins-{base,good,bad,ugly}); `RtspServer` starts it as a process of its own.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from tests.support.freezable import Freezable
+
 SYSTEM_PYTHON = "/usr/bin/python3"
+REPOSITORY = Path(__file__).resolve().parents[2]
 ENCODERS = {
     "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph264pay name=pay0 pt=96",
     "jpeg": "jpegenc ! rtpjpegpay name=pay0 pt=26",
@@ -28,7 +30,7 @@ def available() -> bool:
     return subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, check=False).returncode == 0
 
 
-class RtspServer:
+class RtspServer(Freezable):
     """One server process, serving `/stream` at `port`; `start` it again after `kill`."""
 
     def __init__(
@@ -44,10 +46,11 @@ class RtspServer:
     def start(self) -> RtspServer:
         """Starts the process and waits until it listens."""
         self._process = subprocess.Popen(
-            [SYSTEM_PYTHON, str(Path(__file__)), *self._arguments],
+            [SYSTEM_PYTHON, "-m", "tests.support.rtsp_server", *self._arguments],
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             env=self._environ,
+            cwd=REPOSITORY,
             text=True,
         )
         assert self._process.stdout is not None
@@ -56,16 +59,6 @@ class RtspServer:
             self.kill()
             raise AssertionError(f"the RTSP server did not start: {line!r}")
         return self
-
-    def freeze(self) -> None:
-        """Stops the process without ending it: its connections stay open and silent."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Lets a frozen process continue."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Ends the process at once."""

@@ -61,38 +61,45 @@ class SlotFinder:
 
     def find(self) -> SlotTable:
         """Raises REDIS_ERRORS if no server answers."""
-        last: Exception = ConnectionError("no seed of the cluster answered")
+        attempt = _Attempt()
         for host, port in self._asked:
-            try:
-                with redis.Redis(host=host, port=port, retry=Retry(NoBackoff(), 0), **self._options) as client:
-                    answer: Any = client.execute_command("CLUSTER SLOTS", keys=[])
-                    return self._learn(answer, (host, port))
-            except AuthenticationError:
-                raise
-            except REDIS_ERRORS as error:
-                last = error
-        raise last
+            with attempt, redis.Redis(host=host, port=port, retry=Retry(NoBackoff(), 0), **self._options) as client:
+                answer: Any = client.execute_command("CLUSTER SLOTS", keys=[])
+                return self._learn(answer, (host, port))
+        raise attempt.last
 
     async def find_async(self) -> SlotTable:
         """As `find`."""
-        last: Exception = ConnectionError("no seed of the cluster answered")
+        attempt = _Attempt()
         for host, port in self._asked:
-            try:
+            with attempt:
                 async with redis.asyncio.Redis(
                     host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **self._options
                 ) as client:
                     answer: Any = await client.execute_command("CLUSTER SLOTS", keys=[])  # type: ignore[no-untyped-call]
                     return self._learn(answer, (host, port))
-            except AuthenticationError:
-                raise
-            except REDIS_ERRORS as error:
-                last = error
-        raise last
+        raise attempt.last
 
     def _learn(self, answer: Any, asked: Address) -> SlotTable:
         table = SlotTable(_ranges(answer, asked[0]))
         self._asked = tuple(dict.fromkeys((asked, *self._seeds, *table.addresses)))
         return table
+
+
+class _Attempt:
+    """Keeps the error of one server, so that the next is asked. A refused login is raised: all would refuse it."""
+
+    def __init__(self) -> None:
+        self.last: Exception = ConnectionError("no seed of the cluster answered")
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, AuthenticationError) or not isinstance(error, REDIS_ERRORS):
+            return False
+        self.last = error
+        return True
 
 
 def _ranges(answer: Any, asked: str) -> list[tuple[int, int, str, int]]:

@@ -6,7 +6,7 @@ server of the channel's slot carries; `PUBLISH` would go through all servers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from elastic_inference.adapters.redis_cluster import Address, SlotTable, slot_of
@@ -36,6 +36,16 @@ class Routed:
                 spots.append((address, len(own)))
                 own.append((part, position))
             self._spots.append(spots)
+
+    def fill(
+        self, pipeline: Callable[[Address], Any], commands: Sequence[tuple[Command, Mapping[str, Any]]]
+    ) -> dict[Address, Any]:
+        """A pipeline for each server, with what it gets of the commands and their options."""
+        pipes = {address: pipeline(address) for address in self.by_server}
+        for address, own in self.by_server.items():
+            for part, position in own:
+                pipes[address].execute_command(*part, **commands[position][1])
+        return pipes
 
     def join(self, replies: Mapping[Address, Sequence[Any]]) -> list[Any]:
         """The answer to each command, from the servers' replies."""

@@ -155,12 +155,7 @@ class SpreadClient(redis.Redis):
     def _carry_out(self, commands: Sequence[tuple[Command, Mapping[str, Any]]]) -> list[Any]:
         table = self._table = self._table or self._finder.find()
         routed = Routed([command for command, _ in commands], table)
-        pipes: dict[Address, Any] = {}
-        for address, own in routed.by_server.items():
-            pipe: Any = self._client(address).pipeline(False)
-            pipes[address] = pipe
-            for part, position in own:
-                pipe.execute_command(*part, **commands[position][1])
+        pipes = routed.fill(lambda address: self._client(address).pipeline(False), commands)
         found = routed.join({address: pipe.execute(raise_on_error=False) for address, pipe in pipes.items()})
         raise_first(found, REDIS_ERRORS)
         return found

@@ -78,12 +78,7 @@ class AsyncSpreadClient(aioredis.Redis):
     async def _carry_out(self, commands: Sequence[tuple[Command, Mapping[str, Any]]]) -> list[Any]:
         table = await self.slots()
         routed = Routed([command for command, _ in commands], table)
-        pipes: dict[Address, Any] = {}
-        for address, own in routed.by_server.items():
-            pipe: Any = self.node(address).pipeline(False)
-            pipes[address] = pipe
-            for part, position in own:
-                pipe.execute_command(*part, **commands[position][1])
+        pipes = routed.fill(lambda address: self.node(address).pipeline(False), commands)
         answers = await asyncio.gather(
             *(pipe.execute(raise_on_error=False) for pipe in pipes.values()), return_exceptions=True
         )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, PlainSerializer
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, PlainSerializer, ValidationError
 from pydantic_core import to_json
 
 from elastic_inference.domain import keys
@@ -62,3 +62,10 @@ def shown_location(parts: Iterable[str]) -> str:
         if shown[-1] != part:
             break
     return ".".join(shown)
+
+
+def first_mistake(error: ValidationError) -> str:
+    """What is wrong and where, to follow `invalid …`. It quotes none of the input."""
+    wrong = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, wrong["loc"]))[:100]
+    return f"{f', field {where}' if where else ''}: {wrong['msg']}"

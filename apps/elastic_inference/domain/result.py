@@ -13,7 +13,16 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator, with_config
 
 from elastic_inference.domain.errors import InvalidResultError
-from elastic_inference.domain.fields import Attributes, Count, Milliseconds, Name, Pixels, StreamId, rounded
+from elastic_inference.domain.fields import (
+    Attributes,
+    Count,
+    Milliseconds,
+    Name,
+    Pixels,
+    StreamId,
+    first_mistake,
+    rounded,
+)
 from elastic_inference.domain.result_message import RESULT_VERSION, check_size
 from elastic_inference.domain.tracks import FrameTracks
 
@@ -111,6 +120,4 @@ def parse_result(document: bytes | str) -> Result:
     try:
         return _RESULT.validate_json(document)
     except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, wrong["loc"]))[:100]
-        raise InvalidResultError(f"invalid result{f', field {where}' if where else ''}: {wrong['msg']}") from None
+        raise InvalidResultError(f"invalid result{first_mistake(error)}") from None

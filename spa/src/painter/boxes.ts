@@ -69,6 +69,34 @@ export const trackText = (found: Found): string => {
   return number ? `#${number[1]}` : ''
 }
 
+/** Keeps what is drawn inside `area`, until `restore`; returns the width of lines. */
+function beginDrawing(context: Context2D, area: Area, ratio: number): number {
+  context.save()
+  context.beginPath()
+  context.rect(area.x, area.y, area.width, area.height)
+  context.clip()
+  return Math.max(1, Math.round(2 * ratio))
+}
+
+/** As `beginDrawing`, for lines with round ends and corners. */
+export function beginLines(context: Context2D, area: Area, ratio: number): number {
+  const line = beginDrawing(context, area, ratio)
+  context.lineJoin = context.lineCap = 'round'
+  return line
+}
+
+/** Draws the path's line with a dark edge, so that it shows on any image. */
+export function strokeEdged(context: Context2D, colour: string, width: number): void {
+  context.globalAlpha = 0.6
+  context.strokeStyle = DARK
+  context.lineWidth = 2 * width
+  context.stroke()
+  context.globalAlpha = 1
+  context.strokeStyle = colour
+  context.lineWidth = width
+  context.stroke()
+}
+
 /** Draws into `area` of the context; `ratio` is device pixels per CSS pixel. Returns how many boxes were drawn. */
 export function drawBoxes(
   context: Context2D,
@@ -86,11 +114,7 @@ export function drawBoxes(
     shown.push({ one, box: boxArea(one, area), mark, dim: mark === 'both' })
   })
   if (!shown.length) return 0
-  const line = Math.max(1, Math.round(2 * ratio))
-  context.save()
-  context.beginPath()
-  context.rect(area.x, area.y, area.width, area.height)
-  context.clip()
+  const line = beginDrawing(context, area, ratio)
   context.strokeStyle = DARK
   context.lineWidth = 2 * line
   context.beginPath()

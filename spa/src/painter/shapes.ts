@@ -5,7 +5,7 @@
  */
 import type { CameraCounts } from '../api/types'
 import { inwardArrow, type Kind, type XY } from '../zones/shapes'
-import { type Area, type Context2D, DARK, FONT, overlaps, textWidth } from './boxes'
+import { type Area, beginLines, type Context2D, DARK, FONT, overlaps, strokeEdged, textWidth } from './boxes'
 
 export interface PaintedShape {
   readonly kind: Kind
@@ -49,12 +49,7 @@ export function drawShapes(
   ratio: number,
 ): void {
   const at = ([x, y]: XY): XY => [area.x + x * area.width, area.y + y * area.height]
-  const line = Math.max(1, Math.round(2 * ratio))
-  context.save()
-  context.beginPath()
-  context.rect(area.x, area.y, area.width, area.height)
-  context.clip()
-  context.lineJoin = context.lineCap = 'round'
+  const line = beginLines(context, area, ratio)
   for (const { kind, points } of shapes) {
     context.beginPath()
     trace(context, points.map(at))
@@ -69,14 +64,7 @@ export function drawShapes(
       context.moveTo(...at(to))
       context.arc(...at(to), line, 0, 2 * Math.PI)
     }
-    context.globalAlpha = 0.6
-    context.strokeStyle = DARK
-    context.lineWidth = 2 * line
-    context.stroke()
-    context.globalAlpha = 1
-    context.strokeStyle = SHAPE_INK[kind]
-    context.lineWidth = line
-    context.stroke()
+    strokeEdged(context, SHAPE_INK[kind], line)
   }
   drawPlates(context, shapes, inside, area, ratio)
   context.restore()

@@ -5,7 +5,7 @@
  * those of the frame before, by overlap. The tile keeps one of these and draws what is known up to the frame it shows.
  * Pure.
  */
-import type { Area, BoxOptions, Context2D } from './boxes'
+import { type Area, beginLines, type BoxOptions, type Context2D, strokeEdged } from './boxes'
 import { overlap } from './difference'
 import { labelColour } from './label_colour'
 import type { Found, FrameResult } from './result_message'
@@ -17,7 +17,6 @@ const MAX_FRAMES = 64
 const MAX_TRAILS = 200
 const MAX_POINTS = 150
 const MIN_OVERLAP = 0.3
-const DARK = '#0e1116'
 
 interface Point {
   readonly order: number
@@ -121,12 +120,7 @@ export function drawTrails(
   options: BoxOptions,
 ): void {
   if (!options.trails || !trails.length) return
-  const line = Math.max(1, Math.round(2 * ratio))
-  context.save()
-  context.beginPath()
-  context.rect(area.x, area.y, area.width, area.height)
-  context.clip()
-  context.lineJoin = context.lineCap = 'round'
+  const line = beginLines(context, area, ratio)
   for (const points of trails) {
     const { found } = points.at(-1)!
     if (found.confidence < options.threshold || (options.only && !options.only.has(found.label))) continue
@@ -137,14 +131,7 @@ export function drawTrails(
       if (index) context.lineTo(x, y)
       else context.moveTo(x, y)
     })
-    context.strokeStyle = DARK
-    context.globalAlpha = 0.6
-    context.lineWidth = 2 * line
-    context.stroke()
-    context.strokeStyle = labelColour(found.label)
-    context.globalAlpha = 1
-    context.lineWidth = line
-    context.stroke()
+    strokeEdged(context, labelColour(found.label), line)
   }
   context.restore()
 }

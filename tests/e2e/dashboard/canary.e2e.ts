@@ -2,7 +2,7 @@
 import type { Locator } from 'playwright-core'
 import { expect, test } from 'vitest'
 
-import { available, clip, models } from './real_models'
+import { available, inferFaces, startInterview } from './real_models'
 import { live, useSuite } from './suite'
 import { waitFor } from './system'
 
@@ -12,17 +12,8 @@ test.skipIf(!available)(
   'a canary stands beside the running model, frame by frame, until it is dropped',
   { timeout: 150_000 },
   async () => {
-    suite.system.start('inference', 'apps/infer_service.py', {
-      INFER_TYPE: 'face',
-      INFER_MODEL_NAME: 'face-detection-retail-0005_FP32',
-      INFER_MODEL_PATH: models,
-    })
-    suite.system.start('file', 'apps/file_stream_service.py', {
-      INFER_TYPE: 'face',
-      STREAM_NAME: 'interview',
-      VIDEO_FILE: clip,
-      VIDEO_FPS: '5',
-    })
+    inferFaces(suite.system)
+    startInterview(suite.system, 5)
     const canary = `${suite.system.url}/api/types/face/canary`
     const ask = async (method: string, body?: unknown): Promise<number> => {
       const answer = await fetch(canary, body ? { method, body: JSON.stringify(body) } : { method })

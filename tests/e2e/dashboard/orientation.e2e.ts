@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, expect, test } from 'vitest'
 
-import { available, clip, models } from './real_models'
+import { available, clip, inferFaces } from './real_models'
 import { tile, useSuite } from './suite'
 import { repository, Service, waitFor } from './system'
 
@@ -25,11 +25,7 @@ test.skipIf(!available)(
     const { system } = suite
     // Of a first try that failed.
     await producer?.stop()
-    system.start('inference', 'apps/infer_service.py', {
-      INFER_TYPE: 'face',
-      INFER_MODEL_NAME: 'face-detection-retail-0005_FP32',
-      INFER_MODEL_PATH: models,
-    })
+    inferFaces(system)
     const script = ['tests/support/turned_producer.py', '--queue-url', system.brokerUrl, '--type', 'face']
     producer = Service.start('producer', join(repository, '.venv/bin/python'), [...script, '--clip', clip])
     const { page, complaints } = await suite.open('/')

@@ -1,9 +1,9 @@
 /** End to end: a clip through the queue, real inference, broker, relay and gateway to the page. */
 import { expect, test } from 'vitest'
 
-import { available, clip, models } from './real_models'
+import { available, inferFaces, startInterview } from './real_models'
 import { useSuite } from './suite'
-import { type Service, waitFor } from './system'
+import { waitFor } from './system'
 
 const suite = useSuite()
 
@@ -11,19 +11,8 @@ test.skipIf(!available)(
   'real faces are found; a killed inference service shows as such and comes back',
   { timeout: 150_000 },
   async () => {
-    const startInference = (): Service =>
-      suite.system.start('inference', 'apps/infer_service.py', {
-        INFER_TYPE: 'face',
-        INFER_MODEL_NAME: 'face-detection-retail-0005_FP32',
-        INFER_MODEL_PATH: models,
-      })
-    suite.system.start('file', 'apps/file_stream_service.py', {
-      INFER_TYPE: 'face',
-      STREAM_NAME: 'interview',
-      VIDEO_FILE: clip,
-      VIDEO_FPS: '10',
-    })
-    let inference = startInference()
+    startInterview(suite.system, 10)
+    let inference = inferFaces(suite.system)
     const { page, complaints } = await suite.open('/')
     const tile = page.locator('article.tile[data-stream="interview:face:inferred"]')
     try {
@@ -42,7 +31,7 @@ test.skipIf(!available)(
       await page.getByRole('link', { name: 'Pool' }).click()
       const sentence = page.locator('[data-type="face"] [data-is="sentence"]')
       await waitFor('the pool to say so', async () => (await sentence.innerText()).startsWith('face: no pods'), 40_000)
-      inference = startInference()
+      inference = inferFaces(suite.system)
       await waitFor(
         'the pool to be healthy again',
         async () => !(await sentence.innerText()).startsWith('face: no pods'),

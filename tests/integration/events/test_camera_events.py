@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -26,18 +26,6 @@ PATIENCE_S = 120.0
 POOL = ("pool", "paused", "removed")
 CAMERAS_OF_TEST = (*POOL, "plain", "steady", "later")
 LOST_S = "3"
-
-
-@pytest.fixture
-def server() -> Iterator[EmbeddedValkey]:
-    with EmbeddedValkey() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: EmbeddedValkey) -> Iterator[redis.Redis]:
-    with redis.Redis(port=server.port) as made:
-        yield made
 
 
 class Site:
@@ -90,8 +78,8 @@ class Site:
         return [(each.rev, str(each.state)) for each in self.told(name)]
 
 
-def test_lost_cameras_are_told_once_and_no_others(server: EmbeddedValkey, client: redis.Redis) -> None:
-    site = Site(client)
+def test_lost_cameras_are_told_once_and_no_others(server: EmbeddedValkey, broker: redis.Redis) -> None:
+    site = Site(broker)
     for name in POOL:
         site.configure(name, True)
     for name in (*POOL, "steady", "later"):
@@ -99,7 +87,7 @@ def test_lost_cameras_are_told_once_and_no_others(server: EmbeddedValkey, client
     with WorkerProcess(server.port, EVENT_CAMERA_LOST_S=LOST_S) as first:
         site.feed_until(CAMERAS_OF_TEST, lambda: site.known() == {*CAMERAS_OF_TEST}, "all cameras")
         site.configure("paused", False)
-        client.hdel(keys.CAMERA_SPECS, "removed")
+        broker.hdel(keys.CAMERA_SPECS, "removed")
         for name in ("paused", "removed"):
             site.no_report(name)
         site.report("pool", "stalled")
@@ -131,10 +119,10 @@ def test_lost_cameras_are_told_once_and_no_others(server: EmbeddedValkey, client
 
 
 def test_a_redis_that_is_killed_and_comes_back_empty_makes_no_storm_of_lost_cameras(
-    server: EmbeddedValkey, client: redis.Redis
+    server: EmbeddedValkey, broker: redis.Redis
 ) -> None:
     """Neither cameras whose producers report nor legacy ones are lost; one that really ended is, afterwards."""
-    site = Site(client)
+    site = Site(broker)
     reporting = tuple(f"reporting-{number}" for number in range(20))
     steady = (*reporting, *(f"legacy-{number}" for number in range(20)))
     with WorkerProcess(server.port, EI_TEST_REAL="1", EVENT_CAMERA_LOST_S=LOST_S) as worker:
@@ -145,7 +133,7 @@ def test_a_redis_that_is_killed_and_comes_back_empty_makes_no_storm_of_lost_came
         server.kill()
         time.sleep(float(LOST_S) + 1)  # longer than the time after which a silent camera is lost
         server.start()
-        assert not client.dbsize(), "it has lost everything"
+        assert not broker.dbsize(), "it has lost everything"
         # Results come at once, the producers' next reports a little later.
         back_s = time.monotonic()
 
@@ -161,24 +149,24 @@ def test_a_redis_that_is_killed_and_comes_back_empty_makes_no_storm_of_lost_came
         assert worker.stop() == 0
 
 
-def test_reports_are_read_as_input_from_outside(client: redis.Redis) -> None:
-    site = Site(client)
+def test_reports_are_read_as_input_from_outside(broker: redis.Redis) -> None:
+    site = Site(broker)
     for name, state in (("live", "live"), ("gated", "quiet"), ("dead", "stalled"), ("long", "live" + "x" * 10_000)):
         site.report(name, state)
-    client.set(keys.source("people", "text"), "live")
-    found = SourceReports(lambda _: client).read([("people", each) for each in ("live", "gated", "dead", "none")])
+    broker.set(keys.source("people", "text"), "live")
+    found = SourceReports(lambda _: broker).read([("people", each) for each in ("live", "gated", "dead", "none")])
     assert list(found.values()) == [CameraReport.LIVE, CameraReport.LIVE, CameraReport.SILENT, CameraReport.MISSING]
-    found = SourceReports(lambda _: client).read([("people", "long"), ("people", "text")])
+    found = SourceReports(lambda _: broker).read([("people", "long"), ("people", "text")])
     assert list(found.values()) == [CameraReport.MISSING, CameraReport.MISSING]
 
 
 def test_with_rights_of_an_older_version_or_without_redis_nothing_is_known(
-    server: EmbeddedValkey, client: redis.Redis, caplog: pytest.LogCaptureFixture
+    server: EmbeddedValkey, broker: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client.acl_setuser("old", enabled=True, nopass=True, commands=["+ping", "+hget"], keys=["*"], reset=True)
+    broker.acl_setuser("old", enabled=True, nopass=True, commands=["+ping", "+hget"], keys=["*"], reset=True)
     with redis.Redis(port=server.port, username="old") as old:
         assert SourceReports(lambda _: old).read([("people", "gate")]) == {("people", "gate"): CameraReport.UNKNOWN}
     assert "users.acl is of an older version" in caplog.text
     server.kill()
-    assert SourceReports(lambda _: client).read([("people", "gate")]) == {("people", "gate"): CameraReport.UNKNOWN}
+    assert SourceReports(lambda _: broker).read([("people", "gate")]) == {("people", "gate"): CameraReport.UNKNOWN}
     server.start()

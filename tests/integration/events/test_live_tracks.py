@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -21,12 +20,6 @@ from tests.support.results import make_result
 
 WATCHED, OTHER = (f"{name}:people:inferred" for name in ("gate", "yard"))
 NOW_MS = 1_790_000_000_000
-
-
-@pytest.fixture
-def server() -> Iterator[EmbeddedValkey]:
-    with EmbeddedValkey() as server:
-        yield server
 
 
 def partition() -> Partition:

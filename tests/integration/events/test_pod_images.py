@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-import cv2
-import numpy as np
 import pytest
 import redis
-import simplejpeg
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
@@ -21,6 +18,7 @@ from elastic_inference.domain.result import Result, parse_result
 from tests.support.event_workers import WorkerProcess, events_of
 from tests.support.gateway import RunningGateway
 from tests.support.inference_pod import Feeder, Pod, running_pod
+from tests.support.jpeg import two_faces
 from tests.support.waiting import wait_for
 
 SIZE = (768, 432)
@@ -30,11 +28,7 @@ CAMERAS = 100
 @pytest.fixture(scope="module")
 def image(shared_videos: Path) -> bytes:
     """A JPEG with two faces."""
-    reader = cv2.VideoCapture(str(shared_videos / "head-pose-face-detection-female-and-male.gif"))
-    good, frame = reader.read()
-    reader.release()
-    assert good
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(cv2.resize(frame, SIZE)), 80, "BGR", "420")
+    return two_faces(shared_videos, SIZE)
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 
-import pytest
 import redis
 
 from elastic_inference.base.lifecycle import Lifecycle
@@ -19,18 +17,6 @@ from tests.support.waiting import wait_for
 
 STREAMS = tuple(f"cam-{number}:people:inferred" for number in range(6))
 PATIENCE_S = 60.0
-
-
-@pytest.fixture
-def server() -> Iterator[EmbeddedValkey]:
-    with EmbeddedValkey() as server:
-        yield server
-
-
-@pytest.fixture
-def broker(server: EmbeddedValkey) -> Iterator[redis.Redis]:
-    with redis.Redis(port=server.port) as client:
-        yield client
 
 
 def all_have(client: redis.Redis, orders: list[int]) -> None:

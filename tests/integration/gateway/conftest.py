@@ -10,7 +10,7 @@ import pytest
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from tests.conftest import missing_tool
-from tests.support.gateway import RunningGateway
+from tests.support.gateway import ADMIN_TOKEN, GUARD_TOKEN, RunningGateway, write_tokens
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +22,15 @@ def quick_scan(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def gateway(valkey: EmbeddedValkey) -> Iterator[RunningGateway]:
     with RunningGateway(valkey.url) as running:
+        yield running
+
+
+@pytest.fixture
+def with_tokens(valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[RunningGateway]:
+    """One with the token of an admin, and that of a viewer of `cam-1`."""
+    file = tmp_path / "tokens.json"
+    write_tokens(file, {"name": "guard", "token": GUARD_TOKEN, "role": "viewer", "cameras": ["cam-1"]})
+    with RunningGateway(valkey.url, GATEWAY_TOKEN=ADMIN_TOKEN, GATEWAY_TOKENS_FILE=str(file)) as running:
         yield running
 
 

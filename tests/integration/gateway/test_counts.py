@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
 
-from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.events.camera_counts import MAX_COUNTS_BYTES, counts_json
 from elastic_inference.domain.events.count_history import CountHistory
 from elastic_inference.domain.events.counts import Counts
 from elastic_inference.domain.events.rules import CameraRules, Line, Zone
-from tests.support.gateway import RunningGateway
+from tests.support.gateway import ADMIN_TOKEN, GUARD_TOKEN, RunningGateway
 from tests.support.openapi import check
 
-ADMIN, VIEWER = "admin-of-counters-0001", "viewer-of-counters-0001"
 RULES = CameraRules(
     (Zone(name="yard", points=((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))),),
     (Line.model_validate({"name": "gate", "from": (0, 0), "to": (1, 1)}),),
 )
 EMPTY = {"at_ms": None, "minutes": [], "zones": [], "lines": []}
-
-
-@pytest.fixture
-def with_tokens(valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[RunningGateway]:
-    file = tmp_path / "tokens.json"
-    tokens = [{"name": "guard", "token": VIEWER, "role": "viewer", "cameras": ["cam-1"]}]
-    file.write_text(json.dumps({"tokens": tokens}))
-    with RunningGateway(valkey.url, GATEWAY_TOKEN=ADMIN, GATEWAY_TOKENS_FILE=str(file)) as running:
-        yield running
 
 
 def write(client: redis.Redis, camera: str, document: bytes) -> None:
@@ -51,14 +38,14 @@ def document(camera: str) -> bytes:
 def test_counters_are_shown_to_those_who_see_the_camera(with_tokens: RunningGateway, client: redis.Redis) -> None:
     for camera in ("cam-1", "cam-2"):
         write(client, camera, document(camera))
-    for token, camera in ((ADMIN, "cam-1"), (ADMIN, "cam-2"), (VIEWER, "cam-1")):
+    for token, camera in ((ADMIN_TOKEN, "cam-1"), (ADMIN_TOKEN, "cam-2"), (GUARD_TOKEN, "cam-1")):
         answer = with_tokens.ask(f"/api/cameras/{camera}/counts", Authorization=f"Bearer {token}")
         found = check(answer, "/api/cameras/{name}/counts").json
         assert found == json.loads(document(camera))
         assert found["zones"][0]["labels"][0]["by_minute"]["entered"] == [2]
         assert found["lines"][0]["labels"][0]["out"] == 1
     for path in ("cam-2/counts", "cam-9/counts", "no%20name/counts"):
-        answer = with_tokens.ask(f"/api/cameras/{path}", Authorization=f"Bearer {VIEWER}")
+        answer = with_tokens.ask(f"/api/cameras/{path}", Authorization=f"Bearer {GUARD_TOKEN}")
         assert check(answer, "/api/cameras/{name}/counts").status == 404
     assert with_tokens.ask("/api/cameras/cam-1/counts").status == 401
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import pytest
 import redis
 import redis.asyncio as aioredis
 
@@ -18,10 +14,9 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.events.event import Event, EventKind, Phase
 from tests.support.event_workers import example_event
-from tests.support.gateway import RunningGateway, first_event
+from tests.support.gateway import ADMIN_TOKEN, GUARD_TOKEN, RunningGateway, first_event
 from tests.support.openapi import check, check_schema
 
-ADMIN, VIEWER = "admin-of-events-0001", "viewer-of-events-0001"
 CAMERAS = tuple(f"cam-{number}" for number in range(5))
 
 
@@ -117,21 +112,12 @@ def test_new_events_are_sent_to_who_listens(gateway: RunningGateway, client: red
         assert [each["id"] for each in found["events"]] == [newer, event_id]
 
 
-@pytest.fixture
-def with_tokens(valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[RunningGateway]:
-    file = tmp_path / "tokens.json"
-    tokens = [{"name": "guard", "token": VIEWER, "role": "viewer", "cameras": ["cam-1"]}]
-    file.write_text(json.dumps({"tokens": tokens}))
-    with RunningGateway(valkey.url, GATEWAY_TOKEN=ADMIN, GATEWAY_TOKENS_FILE=str(file)) as running:
-        yield running
-
-
 def test_a_viewer_sees_the_events_of_its_cameras_only(with_tokens: RunningGateway, client: redis.Redis) -> None:
     ids = {camera: write(client, camera, 1000 + index) for index, camera in enumerate(CAMERAS)}
-    assert times(log_of(with_tokens, VIEWER)) == [1001]
-    assert len(log_of(with_tokens, ADMIN)["events"]) == len(CAMERAS)
-    assert log_of(with_tokens, VIEWER, camera="cam-2")["events"] == []
-    login = {"Authorization": f"Bearer {VIEWER}"}
+    assert times(log_of(with_tokens, GUARD_TOKEN)) == [1001]
+    assert len(log_of(with_tokens, ADMIN_TOKEN)["events"]) == len(CAMERAS)
+    assert log_of(with_tokens, GUARD_TOKEN, camera="cam-2")["events"] == []
+    login = {"Authorization": f"Bearer {GUARD_TOKEN}"}
     found = {camera: with_tokens.ask(f"/api/events/{quote(ids[camera], safe='')}", **login).status for camera in ids}
     assert found == {camera: 200 if camera == "cam-1" else 404 for camera in CAMERAS}
     with with_tokens.events(**login) as events:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.pool import Streams
 from elastic_inference.flows.gateway.access import Access
 from elastic_inference.flows.gateway.pool_state import PoolState
-from tests.support.gateway import JPEG, RunningGateway, a_result
+from tests.support.gateway import JPEG, RunningGateway, a_result, write_tokens
 from tests.support.waiting import wait_for
 
 WALL = "the-token-of-the-wall"
@@ -27,16 +26,10 @@ WALL = "the-token-of-the-wall"
 NAMES = [f"gate-{'camera' * 18}-{number}" for number in range(300)]
 
 
-def write(path: Path, *tokens: dict[str, object]) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps({"tokens": tokens}))
-    new.rename(path)
-
-
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "tokens.json"
-    write(path, {"name": "wall", "role": "viewer", "token": WALL, "cameras": ["gate-*"]})
+    write_tokens(path, {"name": "wall", "role": "viewer", "token": WALL, "cameras": ["gate-*"]})
     return path
 
 
@@ -78,7 +71,7 @@ def test_events_and_lists_that_nobody_reads_end(
         silent_client(gateway, "/api/streams") as streams,
     ):
         wait_for(lambda: is_stalled(events) and is_stalled(streams), what="the lists")
-        write(file)
+        write_tokens(file)
         wait_for(lambda: gateway.metric("ei_connections") == 0, WRITE_STALL_S / 2, "the end of both connections")
         assert gateway.metric("ei_gateway_event_clients") == 0
 
@@ -104,7 +97,7 @@ def test_a_list_that_was_being_made_is_not_sent(
         asking = threading.Thread(target=lambda: answers.append(gateway.ask("/api/streams", **login).status))
         asking.start()
         assert asked.wait(20)
-        write(file)
+        write_tokens(file)
         wait_for(lambda: gateway.ask("/api/openapi.json", **login).status == 401, what="the removal", every_s=0.2)
         removed.set()
         asking.join()

@@ -8,7 +8,6 @@ import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -18,7 +17,7 @@ from websockets.sync.client import ClientConnection
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.result import parse_result
 from elastic_inference.flows.gateway import api
-from tests.support.gateway import Answer, Pool, RunningGateway, first_event
+from tests.support.gateway import Answer, Pool, RunningGateway, first_event, write_tokens
 from tests.support.openapi import check, check_schema
 from tests.support.viewer import connect_patiently as connect
 from tests.support.waiting import wait_for
@@ -31,17 +30,10 @@ TOKENS = [
 ]
 
 
-def write(path: Path, *tokens: dict[str, Any]) -> None:
-    """Replaces the file as `kubectl` and editors do."""
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps({"tokens": tokens}))
-    new.rename(path)
-
-
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "tokens.json"
-    write(path, *TOKENS)
+    write_tokens(path, *TOKENS)
     return path
 
 
@@ -203,7 +195,7 @@ def test_a_removed_token_ends_its_sessions_sockets_and_events(
     ):
         viewer.recv(timeout=10)
         first_event(events, "streams")
-        write(file, TOKENS[0])
+        write_tokens(file, TOKENS[0])
         read_to_end(viewer)
         assert [kind for kind, _ in events if kind == "hello"] == [], "the stream of events has ended"
         assert gateway.ask("/api/streams", Cookie=cookie).status == 401
@@ -237,7 +229,7 @@ def test_a_removed_token_ends_its_socket_over_tls(
                 additional_headers={"Authorization": f"Bearer {WALL}"},
             ) as viewer,
         ):
-            write(file, TOKENS[0])
+            write_tokens(file, TOKENS[0])
             read_to_end(viewer)
             wait_for(lambda: gateway.metric("ei_gateway_tunnels") == 0, what="the tunnel's end")
 
@@ -255,7 +247,7 @@ def test_a_camera_taken_from_a_token_ends_its_socket_only(
         gateway.events(Authorization=f"Bearer {WALL}") as events,
     ):
         first_event(events, "streams")
-        write(file, TOKENS[0], {**TOKENS[1], "cameras": ["gate-2", "yard-*"]})
+        write_tokens(file, TOKENS[0], {**TOKENS[1], "cameras": ["gate-2", "yard-*"]})
         read_to_end(lost)
         for _ in range(5):
             kept.recv(timeout=10)
@@ -277,7 +269,7 @@ def test_a_broken_file_keeps_the_last_tokens_and_is_reported_once(
     wait_for(lambda: "readable" in gateway.lifecycle.degraded()["tokens file"], what="the missing file's report")
     assert ask(gateway, "/api/streams").status == 200
     assert len([each for each in caplog.records if "tokens file" in each.getMessage()]) == 1
-    write(file)
+    write_tokens(file)
     wait_for(lambda: not gateway.lifecycle.degraded(), what="the end of the report")
     assert ask(gateway, "/api/streams").status == ask(gateway, "/api/streams", BOSS).status == 401
 
@@ -285,7 +277,7 @@ def test_a_broken_file_keeps_the_last_tokens_and_is_reported_once(
 def test_a_secrets_mount_that_swaps_a_link_is_followed(valkey: EmbeddedValkey, tmp_path: Path) -> None:
     for version, tokens in (("1", TOKENS), ("2", TOKENS[:1])):
         (tmp_path / version).mkdir()
-        write(tmp_path / version / "tokens.json", *tokens)
+        write_tokens(tmp_path / version / "tokens.json", *tokens)
     data, path = tmp_path / "..data", tmp_path / "tokens.json"
     data.symlink_to("1")
     path.symlink_to("..data/tokens.json")

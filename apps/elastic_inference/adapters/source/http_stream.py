@@ -20,7 +20,7 @@ from elastic_inference.adapters.source.codec_names import matroska_codec
 from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.http_client import Answer, HttpCamera
 from elastic_inference.adapters.source.jpeg_stream import JpegStream, whole_jpeg
-from elastic_inference.adapters.source.live_frames import LiveFrames
+from elastic_inference.adapters.source.live_frames import LiveContainer, LiveFrames
 from elastic_inference.adapters.source.source_facts import POLLED, SourceFacts
 from elastic_inference.adapters.source.unfinished import Unfinished
 from elastic_inference.base.address_rules import AddressRules
@@ -222,7 +222,7 @@ class StillSource:
             self._answer.close()
 
 
-class HttpContainerSource:
+class HttpContainerSource(LiveContainer):
     """Video in a container over HTTP, such as HTTP-FLV or MPEG-TS: our connection, FFmpeg's demuxer and decoder."""
 
     def __init__(self, camera: HttpCamera, answer: Answer, stall_s: float, decode_device: str, max_pixels: int) -> None:
@@ -255,18 +255,6 @@ class HttpContainerSource:
             return self._frames.grab(self._unfinished.resetting(on_data))
         except SourceError as error:
             raise self._body.error or error from None
-
-    def retrieve(self) -> CapturedFrame:
-        """Returns the frame."""
-        return self._frames.retrieve()
-
-    def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
-        """See `Source`."""
-        self._frames.rest(quiet, on_skip)
-
-    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
-        """See `Source`."""
-        self._container.thin(wants, on_skip)
 
     def facts(self) -> SourceFacts:
         """See `Source`."""

@@ -52,3 +52,22 @@ class LiveFrames:
         """The frame that `grab` read: a JPEG as the camera made it, or a decoded image. Call it once."""
         frame, self._frame = self._frame, b""
         return CapturedFrame.of(frame, self._ts, self._captured)
+
+
+class LiveContainer:
+    """What sources that read one container have in common: how a frame is taken, and how decoding is spared."""
+
+    _container: Container
+    _frames: LiveFrames
+
+    def retrieve(self) -> CapturedFrame:
+        """Returns the frame: a JPEG as the camera made it, or a decoded image."""
+        return self._frames.retrieve()
+
+    def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
+        """See `Source`."""
+        self._frames.rest(quiet, on_skip)
+
+    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
+        """See `Source`."""
+        self._container.thin(wants, on_skip)

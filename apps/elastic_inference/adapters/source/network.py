@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
-from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.codec_names import sdp_codec, sdp_media
 from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.forwarder import Forwarder
 from elastic_inference.adapters.source.guarded import RtspGuard, RtspPeer
 from elastic_inference.adapters.source.hls_proxy import HlsProxy
 from elastic_inference.adapters.source.input_errors import UNKNOWN_NAME, no_video, source_error
-from elastic_inference.adapters.source.live_frames import LiveFrames
+from elastic_inference.adapters.source.live_frames import LiveContainer, LiveFrames
 from elastic_inference.adapters.source.rtmp import RTMP_PORTS, RtmpAnswers, rtmp_application
 from elastic_inference.adapters.source.rtsp_login import RtspLogin, ffmpeg_can_answer
 from elastic_inference.adapters.source.rtsp_question import RTSP_PORT, RTSPS_PORT, ask
@@ -69,7 +68,7 @@ def open_source(settings: CameraSettings, rules: AddressRules | None = None) -> 
     )
 
 
-class NetworkSource:
+class NetworkSource(LiveContainer):
     """An open network stream, decoded. Frames have the size that the camera sends, which may change."""
 
     def __init__(
@@ -124,18 +123,6 @@ class NetworkSource:
             if self._interrupted and not refused:
                 raise self._container.silent() from None
             raise (SourceError(refused) if refused else error) from None
-
-    def retrieve(self) -> CapturedFrame:
-        """Returns the frame: a JPEG as the camera made it, or a decoded image."""
-        return self._frames.retrieve()
-
-    def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
-        """See `Source`."""
-        self._frames.rest(quiet, on_skip)
-
-    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
-        """See `Source`."""
-        self._container.thin(wants, on_skip)
 
     def facts(self) -> SourceFacts:
         """See `Source`."""

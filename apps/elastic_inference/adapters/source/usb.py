@@ -14,7 +14,7 @@ from dataclasses import replace
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.container import Container
 from elastic_inference.adapters.source.jpeg_stream import whole_jpeg
-from elastic_inference.adapters.source.live_frames import LiveFrames
+from elastic_inference.adapters.source.live_frames import LiveContainer, LiveFrames
 from elastic_inference.adapters.source.source_facts import SourceFacts
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.domain.errors import SourceError
@@ -26,7 +26,7 @@ _REASONS = {
 }
 
 
-class UsbSource:
+class UsbSource(LiveContainer):
     """An open USB camera."""
 
     def __init__(self, container: Container, what: str) -> None:
@@ -41,16 +41,8 @@ class UsbSource:
 
     def retrieve(self) -> CapturedFrame:
         """Returns the frame: a JPEG as the camera made it, or an image."""
-        frame = self._frames.retrieve()
+        frame = super().retrieve()
         return frame if frame.jpeg is None else replace(frame, jpeg=whole_jpeg(frame.jpeg))
-
-    def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
-        """See `Source`."""
-        self._frames.rest(quiet, on_skip)
-
-    def thin(self, wants: Callable[[float], bool], on_skip: Callable[[], None]) -> None:
-        """See `Source`."""
-        self._container.thin(wants, on_skip)
 
     def facts(self) -> SourceFacts:
         """See `Source`."""

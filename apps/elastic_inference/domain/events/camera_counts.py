@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 
 from elastic_inference.domain.errors import InvalidCountsError
 from elastic_inference.domain.events.rules import MAX_LINES, MAX_POINTS, MAX_RULE_NAME, MAX_ZONES, Point
-from elastic_inference.domain.fields import Name, rounded
+from elastic_inference.domain.fields import Name, first_mistake, rounded
 
 HISTORY_MINUTES = 60
 MINUTE_MS = 60_000
@@ -148,9 +148,7 @@ def parse_counts(document: bytes) -> CameraCounts:
     try:
         found = _COUNTS.validate_json(document)
     except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, wrong["loc"]))[:100]
-        raise InvalidCountsError(f"invalid counts, field {where}: {wrong['msg']}"[:300]) from None
+        raise InvalidCountsError(f"invalid counts{first_mistake(error)}"[:300]) from None
     _check_lists(found)
     return found
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from elastic_inference.domain.errors import InvalidEventError
-from elastic_inference.domain.fields import Milliseconds, Name, StreamId, rounded
+from elastic_inference.domain.fields import Milliseconds, Name, StreamId, first_mistake, rounded
 
 EVENT_VERSION: Final = 1
 MAX_EVENT_JSON_BYTES = 64 * 1024
@@ -126,6 +126,4 @@ def parse_event(document: bytes | str) -> Event:
     try:
         return _EVENT.validate_json(document)
     except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, wrong["loc"]))[:100]
-        raise InvalidEventError(f"invalid event{f', field {where}' if where else ''}: {wrong['msg']}") from None
+        raise InvalidEventError(f"invalid event{first_mistake(error)}") from None
