@@ -78,7 +78,7 @@ test: ## style, types, all tests but those of test-load
 	@$(MAKE) --no-print-directory test-browser
 
 checks:
-	@nice -n 15 $(MAKE) --no-print-directory lint-scripts lint-python types dashboard-types
+	@nice -n 15 $(MAKE) --no-print-directory lint-scripts lint-python types
 
 test-python: install ## the Python tests (ARGS="tests/unit -k name" runs a part)
 ifeq ($(ARGS),)
@@ -120,7 +120,7 @@ dashboard-tests: dashboard
 
 # Not beside the build, which writes a file that is checked.
 dashboard-checks: dashboard-tests
-	@$(MAKE) --no-print-directory lint-dashboard
+	@$(MAKE) --no-print-directory lint-dashboard dashboard-types
 
 test-browser: install dashboard
 	@if [ -n "$$CI$$EI_TEST_CHROMIUM" ] \

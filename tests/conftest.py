@@ -32,6 +32,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Files whose tests take longest together. The others are short, and so all workers end at about the same time.
+LONG = (
+    *("test_demo.py", "test_gen_k8s.py", "test_source_worker.py", "test_motion_gate.py", "test_adapters.py"),
+    *("test_video_files.py", "test_inference_service.py", "test_hand_over.py", "test_model_switch.py"),
+    *("test_unfinished_frames.py", "test_camera_transports.py", "test_inference_mistakes.py", "test_status.py"),
+    *("test_real_models.py", "test_file_stream_service.py", "test_camera_rtsp.py", "test_gate_recall.py"),
+    *("test_substream.py", "test_monitoring.py", "test_tls_cluster.py", "test_viewers.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Called by pytest when it has read all tests: those of long files run first."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop() -> None:
     """Called by pytest once all tests are known."""

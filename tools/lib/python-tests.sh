@@ -15,7 +15,7 @@ once_more() { # exit-code command...
 }
 
 # Unit tests compute. The others wait three quarters of the time, so unit tests run beside them and take the CPU that
-# they leave. In both runs the slow files come first, so that short ones fill the end. The tests of a file stay
+# they leave. The slow files come first (tests/conftest.py), so that short ones fill the end. The tests of a file stay
 # together, since they share services. Two runs cannot share pytest's cache, which keeps what has failed.
 side_by_side() { # workers
     local marks=(-m 'not alone and not load') order=(--dist loadfile --no-loadscope-reorder) cores others unit

@@ -109,26 +109,42 @@ class DemandWindow:
 
     def add(self, flow: Flow) -> DemandReading | None:
         """Adds a sample, not earlier than the last; returns the demand, None if no pod popped a frame in the window."""
+        if self._began_s is None:
+            self._began_s = flow.at_s
+        self._keep(flow)
+        window = self._in_window()
+        if len(window) < 2:
+            return None
+        return self._joining(window, window[-1].at_s - self._began_s) or self._settled(window)
+
+    def _keep(self, flow: Flow) -> None:
+        """Keeps the sample, in place of the last one if no time has passed, and drops those that are too old."""
         flows = self._flows
         if flows and flow.at_s <= flows[-1].at_s:
             flow = replace(flow, at_s=flows.pop().at_s)
         flows.append(flow)
-        began_s = self._began_s = flow.at_s if self._began_s is None else self._began_s
         while flow.at_s - flows[0].at_s > max(NOISE_S, self._window_s):
             flows.popleft()
-        window = self._in_window()
-        if len(window) < 2:
+
+    def _joining(self, window: Sequence[Flow], runs_s: float) -> DemandReading | None:
+        """What a pod that has run for `runs_s` asks for while it joins others; None if it does not."""
+        first, last = window[0], window[-1]
+        alone = last.own - first.own >= _ALONE * (last.popped - first.popped)
+        if alone or runs_s >= JOINS_S:
             return None
-        first = window[0]
-        joins = flow.own - first.own < _ALONE * (flow.popped - first.popped)
-        if joins and flow.at_s - began_s < JOINS_S:
-            known = flow.at_s - began_s >= SHARE_S
-            return DemandReading(_rate(window) * _share(window) if known else 0.0, first.at_s, joins=True)
+        fps = _rate(window) * _share(window) if runs_s >= SHARE_S else 0.0
+        return DemandReading(fps, first.at_s, joins=True)
+
+    def _settled(self, window: Sequence[Flow]) -> DemandReading | None:
+        """The demand over the window; after a change in it, over the time since."""
+        first, last = window[0], window[-1]
         rise = self._rise(window)
         shift = change_of([(each.popped, each.own) for each in window], [each.at_s for each in window])
         if rise is None and shift is None:
-            whole_s = min(FIRST_SPAN_S, self._window_s)
-            return DemandReading(_rate(window, whole_s) * _share(window)) if flow.popped > first.popped else None
+            if last.popped <= first.popped:
+                return None
+            return DemandReading(_rate(window, min(FIRST_SPAN_S, self._window_s)) * _share(window))
+        # The rate covers the time since the rise, the share the time since the shift.
         fps = _rate(window[rise or 0 :]) * _share(window[shift or 0 :])
         return DemandReading(fps, window[max(rise or 0, shift or 0)].at_s)
 
