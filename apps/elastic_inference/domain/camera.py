@@ -207,3 +207,7 @@ class CameraStatus:
     reconnects: Annotated[Count, Field(description="How often it has been opened again.")] = 0
     since_ms: Annotated[Rate, Field(description="In this state since, Unix milliseconds.")] = 0.0
     frame_ms: Annotated[Rate | None, Field(description="Capture time of the last frame, Unix milliseconds.")] = None
+    waiting_types: Annotated[
+        tuple[Name, ...],
+        Field(description="Its inference types that no pod serves now; the camera itself may be live all the same."),
+    ] = ()

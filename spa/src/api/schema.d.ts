@@ -555,6 +555,8 @@ export interface components {
             since_ms?: number;
             /** @description Capture time of the last frame, Unix milliseconds. */
             frame_ms?: number | null;
+            /** @description Its inference types that no pod serves now; the camera itself may be live all the same. */
+            waiting_types?: string[];
         };
         /** @description All cameras of the pool that the token may see. */
         Cameras: {

@@ -36,6 +36,7 @@ export function cameraLike(spec: Partial<CameraSpec> = {}, status: Partial<Camer
       width: 1920,
       height: 1080,
       reconnects: 0,
+      waiting_types: [],
       since_ms: 0,
       frame_ms: null,
       ...status,

@@ -25,6 +25,15 @@ test.each([
   if (!why) expect(words.why).toBe('')
 })
 
+test('a live camera whose frames wait for a pod is no longer all right', () => {
+  const reason = 'No inference pod serves the type car now: its frames wait for one.'
+  expect(stateWords(cameraLike({}, { state: 'live', waiting_types: ['car'], reason }))).toEqual({
+    word: 'live',
+    mood: 'warn',
+    why: reason,
+  })
+})
+
 test('a pause shows at once, and its end too', () => {
   expect(stateWords(cameraLike({ enabled: false }, { state: 'live' }))).toMatchObject({ word: 'paused', why: '' })
   expect(stateWords(cameraLike({}, { state: 'paused' })).word).toBe('starting')

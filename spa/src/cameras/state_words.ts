@@ -43,5 +43,6 @@ export function stateWords(camera: Camera): StateWords {
   if (state === null) return NOT_YET
   const words = STATE_WORDS[state] ?? { word: state, mood: 'idle', why: '' }
   if (state === 'paused') return words
-  return { ...words, why: camera.status.reason || words.why }
+  const waits = words.mood === 'good' && camera.status.waiting_types.length > 0
+  return { ...words, mood: waits ? 'warn' : words.mood, why: camera.status.reason || words.why }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import redis
 from elastic_inference.adapters.camera_registry import state
 from elastic_inference.adapters.camera_registry.camera_file import parse
 from elastic_inference.adapters.camera_registry.camera_values import status_value
+from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
@@ -184,6 +186,33 @@ def test_a_change_of_the_file_and_of_the_state_comes_as_an_event(api: Api, serve
     with api.gateway.events(Authorization=f"Bearer {WALL}") as events:
         kinds = {kind for kind, _ in (next(events) for _ in range(3))}
         assert "cameras" not in kinds
+
+
+def test_a_type_that_no_pod_serves_is_said_until_a_pod_comes(api: Api, server: EmbeddedValkey) -> None:
+    assert api.ask(ALL, "POST", GATE | {"types": ["car"]}).status == 201
+
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = api.ask(f"{ALL}/gate").json["status"]
+        return found
+
+    with redis.Redis(port=server.port, username="admin", password=PASSWORDS["admin"]) as client:
+        now_us = int(client.time()[0]) * 1_000_000
+        client.hset(keys.lease_workers("cameras"), "pod-1:ab", f"{now_us} 2 0.1 0 30000000 0.15 1")
+        client.hset(keys.leases("cameras"), "gate", "5 pod-1:ab 0.15 0 0 - 0")
+        live = status_value(CameraStatus(CameraState.LIVE, worker="pod-1", fps=15.0))
+        client.hset(keys.CAMERA_STATUS, "gate", live)
+        wait_for(lambda: status()["state"] == "live", 20, "the camera")
+        assert status()["waiting_types"] == ["car"]
+        assert status()["reason"] == "No inference pod serves the type car now: its frames wait for one."
+        pod = ResultPublisher(client, "car", "pod-9", 100)
+        pod.report_worker(1, 0, 0, capacity_fps=20.0, device="CPU", model="m", precision="FP32")
+        began = time.monotonic()
+        wait_for(lambda: not status()["waiting_types"], 20, "the pod to be seen")
+        # A look is at most 2 s old.
+        assert time.monotonic() - began < 8
+        assert status()["reason"] is None
+        pod.remove_worker()
+        client.delete(keys.lease_workers("cameras"), keys.leases("cameras"))
 
 
 def test_a_broken_file_is_shown_and_refuses_changes(api: Api) -> None:

@@ -36,13 +36,17 @@ _BY_WORKERS = (keys.CAMERA_STATUS, keys.leases(GROUP), keys.lease_workers(GROUP)
 
 @dataclass(frozen=True, slots=True)
 class CameraRecords:
-    """The registry at one moment. `owned`: an owner runs. `problem`: why it can't change cameras, or empty."""
+    """The registry at one moment. `owned`: an owner runs. `problem`: why it can't change cameras, or empty.
+
+    `served` are the inference types that have a pod. They are not in the registry: the caller adds them, if known.
+    """
 
     cameras: Mapping[str, RegisteredCamera] = field(default_factory=dict)
     statuses: Mapping[str, CameraStatus] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
     leases: Mapping[str, Lease] = field(default_factory=dict)
     workers: Mapping[str, WorkerLoad] = field(default_factory=dict)
+    served: frozenset[str] | None = None
     owned: bool = False
     problem: str = ""
 

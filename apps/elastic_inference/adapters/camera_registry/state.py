@@ -5,6 +5,7 @@ Called by the gateway for REST, and by the camera controller for the objects of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from elastic_inference.adapters.camera_registry.camera_values import RegisteredCamera
@@ -16,6 +17,7 @@ from elastic_inference.domain.leases import NoWorker, Unassigned
 NO_WORKER = "No source worker is running: start a camera stream service with CAMERA_POOL=true."
 NEXT = "A worker will claim it within a few seconds."
 OPENING = "A worker has just claimed it and is opening it."
+_RUNS = (CameraState.LIVE, CameraState.QUIET)
 QUARANTINE = "It has crashed the decoder twice: it now runs in a process of its own, and is tried again after pauses."
 
 
@@ -35,9 +37,26 @@ def status_of(name: str, camera: RegisteredCamera, records: CameraRecords) -> Ca
     else:
         status = replace(reported)
     status.cost = status.cost or cost_of(name, records)
+    status.waiting_types = _not_served(camera, records)
+    if status.waiting_types and status.state in _RUNS:
+        status.reason = " ".join(filter(None, (status.reason, waits_for_pods(status.waiting_types))))
     if lease.quarantined:
         status.state, status.reason = CameraState.QUARANTINED, status.reason or QUARANTINE
     return status
+
+
+def waits_for_pods(types: Sequence[str]) -> str:
+    """Says which types no pod serves. That is no error: their pools may be scaled to zero."""
+    several = len(types) > 1
+    return (
+        f"No inference pod serves the type{'s' * several} {', '.join(types)} now: "
+        f"{'their' if several else 'its'} frames wait for one."
+    )
+
+
+def _not_served(camera: RegisteredCamera, records: CameraRecords) -> tuple[str, ...]:
+    served = records.served
+    return () if served is None else tuple(each for each in camera.spec.types if each not in served)
 
 
 def _why_unassigned(name: str, records: CameraRecords) -> str:

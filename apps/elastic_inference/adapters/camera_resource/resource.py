@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
+from elastic_inference.adapters.camera_registry.state import waits_for_pods
 from elastic_inference.adapters.camera_resource.schema import GROUP, KIND, NOT_IN_THE_RESOURCE, VERSION
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 
@@ -146,6 +147,11 @@ def secret_entry(spec: CameraSpec) -> str | None:
     return base64.b64encode(to_json(found)).decode() if found else None
 
 
+def _served(status: CameraStatus) -> tuple[str, str]:
+    """(reason, message) of the condition that says whether each inference type has a pod."""
+    return ("NoPod", waits_for_pods(status.waiting_types)) if status.waiting_types else ("Served", "")
+
+
 def status_of(stored: Stored, status: CameraStatus, now: str) -> dict[str, Any]:
     """The object's `status`; `now` is a time as Kubernetes writes it. Conditions keep the time of their last change."""
     reason = stored.problem or status.reason
@@ -154,17 +160,19 @@ def status_of(stored: Stored, status: CameraStatus, now: str) -> dict[str, Any]:
     before = stored.status.get("conditions")
     known = {each.get("type"): each for each in before if isinstance(each, Mapping)} if isinstance(before, list) else {}
     conditions = []
-    for kind, holds in (
-        ("Valid", stored.problem is None),
-        ("Assigned", status.state not in _NOT_ASSIGNED and status.worker is not None),
-        ("Live", status.state in _LIVE),
+    state = "".join(part.capitalize() for part in status.state.value.split("_"))
+    for kind, holds, cause, words in (
+        ("Valid", stored.problem is None, state, reason),
+        ("Assigned", status.state not in _NOT_ASSIGNED and status.worker is not None, state, reason),
+        ("Live", status.state in _LIVE, state, reason),
+        ("Served", not status.waiting_types, *_served(status)),
     ):
         value = "True" if holds else "False"
         condition = {
             "type": kind,
             "status": value,
-            "reason": "".join(part.capitalize() for part in status.state.value.split("_")),
-            "message": (reason or "") if not holds else "",
+            "reason": cause,
+            "message": (words or "") if not holds else "",
             "lastTransitionTime": now,
         }
         old = known.get(kind)

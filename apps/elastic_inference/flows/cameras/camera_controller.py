@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
+from dataclasses import replace
 
+import redis.asyncio as aioredis
 from prometheus_client import CollectorRegistry
 from redis.exceptions import RedisError
 
@@ -20,6 +23,7 @@ from elastic_inference.adapters.camera_registry.state import status_of
 from elastic_inference.adapters.camera_resource.kubernetes_store import API_ERRORS, KubernetesStore, connect
 from elastic_inference.adapters.camera_resource.kubernetes_store import explain as explain_api
 from elastic_inference.adapters.redis_connection import connect_async, explain
+from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.config import CameraControllerSettings
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.log import Throttle
@@ -30,6 +34,7 @@ log = logging.getLogger(__name__)
 
 CLIENT_NAME = "ei-camera-controller"
 STATUS_EVERY_S = 1.0
+BROKER_LIMIT_S, BROKER_PAUSE_S = 2.0, 10.0
 BEAT_LIMIT_S = 30.0
 
 
@@ -53,9 +58,10 @@ async def _serve(settings: CameraControllerSettings, lifecycle: Lifecycle) -> No
         _show(lifecycle, "cluster", store.problem)
         _show(lifecycle, "queue", "" if problem == store.problem else problem or "")
 
+    broker = connect_async(settings.broker, name=CLIENT_NAME)
     owner = CameraOwner(queue, store, keys.pod_name(), report, lambda error: explain(error, settings.queue))
     watching = asyncio.create_task(store.watch(stop))
-    reporting = asyncio.create_task(_report_statuses(stop, owner, store, CameraListing(queue)))
+    reporting = asyncio.create_task(_report_statuses(stop, owner, store, CameraListing(queue), Pods(broker)))
     try:
         await owner.run(stop)
     finally:
@@ -65,6 +71,7 @@ async def _serve(settings: CameraControllerSettings, lifecycle: Lifecycle) -> No
         lifecycle.end_beat("cameras")
         await store.close()
         await queue.aclose()
+        await broker.aclose()
 
 
 def _show(lifecycle: Lifecycle, part: str, problem: str) -> None:
@@ -74,15 +81,37 @@ def _show(lifecycle: Lifecycle, part: str, problem: str) -> None:
         lifecycle.set_ready(part)
 
 
+class Pods:
+    """Which inference types have a pod, as the stream broker knows."""
+
+    def __init__(self, broker: aioredis.Redis) -> None:
+        self._registry = StreamRegistry(broker)
+        self._throttle = Throttle()
+        self._wait_until = float("-inf")
+
+    async def types(self) -> frozenset[str] | None:
+        """None while the broker does not answer; the cameras' other state does not wait for it."""
+        if time.monotonic() < self._wait_until:
+            return None
+        try:
+            async with asyncio.timeout(BROKER_LIMIT_S):
+                return frozenset(each.type for each in await self._registry.workers())
+        except (RedisError, OSError, TimeoutError) as error:
+            self._wait_until = time.monotonic() + BROKER_PAUSE_S
+            if note := self._throttle.note("broker"):
+                log.warning("it is not known which types have pods: %s %s", str(error) or type(error).__name__, note)
+            return None
+
+
 async def _report_statuses(
-    stop: asyncio.Event, owner: CameraOwner, store: KubernetesStore, listing: CameraListing
+    stop: asyncio.Event, owner: CameraOwner, store: KubernetesStore, listing: CameraListing, pods: Pods
 ) -> None:
     """Writes the cameras' states into the status of their objects, every second."""
     throttle = Throttle()
     while not stop.is_set():
         try:
             if owner.leads:
-                records = await listing.read()
+                records = replace(await listing.read(), served=await pods.types())
                 cameras = records.cameras.items()
                 await store.report({name: status_of(name, camera, records) for name, camera in cameras})
         except API_ERRORS as error:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -72,14 +73,22 @@ def _taken(places: LoginPlaces, access: Access, message: str) -> Iterator[None]:
 class PoolCameras:
     """The cameras of the pool; one object per gateway, on its event loop. Refused requests raise CameraRefusal."""
 
-    def __init__(self, client: aioredis.Redis, now_s: Callable[[], float], explain: Callable[[Exception], str]) -> None:
+    def __init__(
+        self,
+        client: aioredis.Redis,
+        now_s: Callable[[], float],
+        explain: Callable[[Exception], str],
+        served: Callable[[], Awaitable[frozenset[str] | None]] | None = None,
+    ) -> None:
         """`client` is one of the queue's Redis, opened with a key of `{cameras}`; the caller closes it.
 
-        `now_s` is the clock of that Redis. `explain` turns a Redis error into one line.
+        `now_s` is the clock of that Redis. `explain` turns a Redis error into one line. `served`
+        returns the inference types that have a pod, None if that is unknown.
         """
         self._listing = CameraListing(client)
         self._requests = CameraRequests(client, now_s)
         self._explain = explain
+        self._served = served
         self._records = CameraRecords()
         self._read_at = float("-inf")
         self._refused: CameraRefusal | None = None
@@ -167,7 +176,8 @@ class PoolCameras:
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(READ_LIMIT_S):
-                self._records = await self._listing.read()
+                records = await self._listing.read()
+            self._records = replace(records, served=await self._served()) if self._served else records
             self._refused = None
         except (RedisError, OSError, TimeoutError) as error:
             self._refused = self._refusal(error)

@@ -33,6 +33,7 @@ FRESH_S = 0.5
 READ_LIMIT_S = 3.0
 READ_EVERY_S = 1.0
 WORKERS_EVERY_S = 10.0
+SERVED_FRESH_S = 2.0
 # How long the websocket server counts as unreachable after a viewer could not reach it.
 TUNNEL_PROBLEM_LIFE_S = 30.0
 # Maximum number of sources that are read, divided equally among the types.
@@ -120,6 +121,12 @@ class PoolState:
         document = await self.streams(access)
         return next((each for each in document.streams if each.id == stream_id), None)
 
+    async def served_types(self) -> frozenset[str] | None:
+        """The types that have a pod, at most 2 s old; None while the broker does not answer."""
+        if "broker" not in self._missing and time.monotonic() - self._workers_at >= SERVED_FRESH_S:
+            await self._ask("broker", self._read_workers)
+        return None if "broker" in self._missing else frozenset(each.type for each in self._records.workers)
+
     async def run(self) -> None:
         """Reads types and clock every second and pods every 10 s, until cancelled."""
         while True:
@@ -127,12 +134,14 @@ class PoolState:
             self._report.beat()
             if await self._ask("queue", self._read_types):
                 self._known["queue"] = True
-            if started - self._workers_at >= WORKERS_EVERY_S and await self._ask("broker", self._read_workers):
-                self._workers_at = started
+            if started - self._workers_at >= WORKERS_EVERY_S:
+                await self._ask("broker", self._read_workers)
             await asyncio.sleep(max(0.05, READ_EVERY_S - (time.monotonic() - started)))
 
     async def _read_workers(self) -> bool:
+        asked_at = time.monotonic()
         self._records.workers = await self._registry.workers()
+        self._workers_at = asked_at
         self._types.prefer(worker.type for worker in self._records.workers)
         return True
 

@@ -46,7 +46,8 @@ class RestParts:
         """The cameras of the pool."""
         from elastic_inference.flows.gateway.cameras import PoolCameras
 
-        return PoolCameras(self._cameras, self._state.now_s, partial(explain, target=self._cameras_target))
+        explained = partial(explain, target=self._cameras_target)
+        return PoolCameras(self._cameras, self._state.now_s, explained, self._state.served_types)
 
     @cached_property
     def events(self) -> EventReader:

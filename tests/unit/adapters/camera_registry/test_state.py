@@ -61,3 +61,28 @@ def test_an_old_report_of_a_worker_that_no_longer_runs_it_does_not_count(
 ) -> None:
     shown = _status(reported, left_s, alive)
     assert (shown.state, shown.reason, shown.worker) == (CameraState.RECONNECTING, OPENING, "new")
+
+
+def test_a_live_camera_says_which_of_its_types_no_pod_serves() -> None:
+    camera = RegisteredCamera(1, CameraSpec(name="gate", url="rtsp://10.0.0.7/1", types=("people", "car", "face")))
+    leases, alive = read_leases(
+        {b"gate": f"7 new:1 0.1 {_us(NOW_S)} 0 - 0".encode()},
+        {b"new:1": f"{_us(NOW_S)} 2 0.1 0 3000000 0.1 1".encode()},
+        NOW_S,
+    )
+    live = CameraStatus(CameraState.LIVE, "The substream can't be used.", "new")
+
+    def shown(served: frozenset[str] | None, reported: CameraStatus = live) -> tuple[CameraState, str | None, int]:
+        records = CameraRecords(statuses={"gate": reported}, leases=leases, workers=alive, served=served)
+        found = status_of("gate", camera, records)
+        return found.state, found.reason, len(found.waiting_types)
+
+    one = "No inference pod serves the type car now: its frames wait for one."
+    two = "No inference pod serves the types car, face now: their frames wait for one."
+    why = live.reason
+    assert shown(frozenset(("people", "face"))) == (CameraState.LIVE, f"{why} {one}", 1)
+    assert shown(frozenset(("people",))) == (CameraState.LIVE, f"{why} {two}", 2)
+    assert shown(frozenset(camera.spec.types)) == (CameraState.LIVE, why, 0)
+    assert shown(None) == (CameraState.LIVE, why, 0), "the broker does not answer"
+    stalled = CameraStatus(CameraState.STALLED, "No data for 5 s.", "new")
+    assert shown(frozenset(), stalled) == (CameraState.STALLED, "No data for 5 s.", 3), "its own trouble comes first"

@@ -97,14 +97,23 @@ def stored_with(status: dict[str, Any] | None = None, **fields: Any) -> Stored:
     return read_camera({**resource(**fields), "status": status}, {})
 
 
-def test_a_live_camera_has_three_true_conditions() -> None:
+def test_a_live_camera_has_only_true_conditions() -> None:
     fields = status_of(stored_with(), CameraStatus(CameraState.LIVE, worker="w-1", fps=14.6), "2026-01-01T00:00:00Z")
     assert (fields["state"], fields["worker"], fields["fps"], fields["observedGeneration"]) == ("live", "w-1", 15, 3)
     assert {each["type"]: each["status"] for each in fields["conditions"]} == {
         "Valid": "True",
         "Assigned": "True",
         "Live": "True",
+        "Served": "True",
     }
+
+
+def test_a_type_without_a_pod_is_a_condition_of_its_own() -> None:
+    status = CameraStatus(CameraState.LIVE, worker="w-1", waiting_types=("car",))
+    conditions = {each["type"]: each for each in status_of(stored_with(), status, "2026-01-01T00:00:00Z")["conditions"]}
+    assert conditions["Live"]["status"] == "True"
+    assert (conditions["Served"]["status"], conditions["Served"]["reason"]) == ("False", "NoPod")
+    assert conditions["Served"]["message"] == "No inference pod serves the type car now: its frames wait for one."
 
 
 def test_a_condition_keeps_the_time_of_its_last_change() -> None:
@@ -116,6 +125,7 @@ def test_a_condition_keeps_the_time_of_its_last_change() -> None:
         "Valid": "2026-01-01T00:00:00Z",
         "Assigned": "2026-01-01T00:00:00Z",
         "Live": "2026-01-01T00:00:09Z",
+        "Served": "2026-01-01T00:00:00Z",
     }
     assert second["conditions"][2]["message"] == "No data for 5 s."
 
