@@ -18,6 +18,7 @@ NO_WORKER = "No source worker is running: start a camera stream service with CAM
 NEXT = "A worker will claim it within a few seconds."
 OPENING = "A worker has just claimed it and is opening it."
 _RUNS = (CameraState.LIVE, CameraState.QUIET)
+OPENS = "It is being opened."
 QUARANTINE = "It has crashed the decoder twice: it now runs in a process of its own, and is tried again after pauses."
 
 
@@ -36,6 +37,8 @@ def status_of(name: str, camera: RegisteredCamera, records: CameraRecords) -> Ca
         status = CameraStatus(CameraState.RECONNECTING, OPENING, lease.worker, cost=cost_of(name, records))
     else:
         status = replace(reported)
+        if status.state is CameraState.RECONNECTING:
+            status.reason = status.reason or OPENS
     status.cost = status.cost or cost_of(name, records)
     status.waiting_types = _not_served(camera, records)
     if status.waiting_types and status.state in _RUNS:

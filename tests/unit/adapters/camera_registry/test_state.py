@@ -42,6 +42,8 @@ def test_a_camera_that_moves_shows_what_the_worker_says_that_still_runs_it() -> 
     )
     shown = _status(CameraStatus(CameraState.RECONNECTING, "It does not answer.", "old"))
     assert (shown.state, shown.reason) == (CameraState.RECONNECTING, "It does not answer.")
+    shown = _status(CameraStatus(CameraState.RECONNECTING, None, "new"))
+    assert shown.reason == "It is being opened.", "nothing has failed yet"
     shown = _status(CameraStatus(CameraState.LIVE, None, "new"))
     assert (shown.state, shown.reason, shown.worker) == (CameraState.LIVE, None, "new")
 
