@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import redis
@@ -17,36 +16,12 @@ from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.flows.produce.camera_plan import spec_plan
 from elastic_inference.flows.produce.source_watch import SourceState
 from elastic_inference.flows.produce.stream_manager import StreamManager
-from tests.support.gated_clips import DAY, FPS, NIGHT, Scene, Walker, run
+from tests.support.gated_cases import CASES
+from tests.support.gated_clips import FPS, Scene, run
 from tests.support.waiting import wait_for
 
 RECALL = 0.99
 NAME = "hall"
-
-
-class Case(NamedTuple):
-    """A clip; of its frames at most `passes` pass, and at most `decoded` are decoded."""
-
-    scene: Scene
-    passes: float = 1.0
-    decoded: float = 1.0
-
-
-FAR = Walker(6, 12, 36)
-# doc/cameras.md has more of them, and longer ones.
-CASES = {
-    "nothing moves": Case(Scene(12), 0.35, 0.75),
-    "night noise": Case(Scene(8, NIGHT, 0.35), 0.5),
-    "a light is switched": Case(Scene(14, light_at_s=8.3), 0.6),
-    "somebody walks by": Case(Scene(14, walkers=(Walker(6, 60, 120),)), 0.85, 0.95),
-    "a slow walker at a distance": Case(Scene(14, walkers=(FAR,))),
-    "a slow walker in night noise": Case(Scene(14, NIGHT, 0.35, walkers=(FAR,))),
-    "a light is switched on somebody who stands": Case(
-        Scene(14, light_at_s=10.3, walkers=(Walker(2, 120, 120, 2.5),)), 0.9
-    ),
-    "a slow walker in rain": Case(Scene(14, rain=150, walkers=(FAR,))),
-    "somebody stands still and walks on": Case(Scene(14, DAY, walkers=(Walker(4, 50, 60, 3),)), 0.9),
-}
 
 
 @pytest.mark.parametrize("name", CASES)
