@@ -39,7 +39,15 @@ export function useSuite(options: SystemOptions & { streams?: string[] } = {}): 
 
 /** Waits until exactly `count` tiles are live. */
 export const live = (page: Page, count: number, timeoutMs = 30_000): Promise<unknown> =>
-  waitFor(`${count} live tiles`, async () => (await page.locator('[data-state="live"]').count()) === count, timeoutMs)
+  waitFor(
+    `${count} live tiles`,
+    async () => {
+      if ((await page.locator('[data-state="live"]').count()) === count) return true
+      // On a time-out, the error shows what each tile says.
+      throw new Error(JSON.stringify(await page.locator('[data-state]').allInnerTexts()))
+    },
+    timeoutMs,
+  )
 
 export const tiles = (page: Page): Locator => page.locator('article.tile')
 export const names = (page: Page): Promise<string[]> => page.locator('article.tile .name').allInnerTexts()
