@@ -215,25 +215,6 @@ def test_rtp_with_mpeg_ts() -> None:
         assert sizes(open_when_there(camera(f"rtp://127.0.0.1:{port}"))) == {(320, 240)}
 
 
-def test_rtp_without_mpeg_ts_says_what_to_use_instead() -> None:
-    port = free_port()
-
-    def told() -> bool:
-        with pytest.raises(SourceError) as caught:
-            open_camera(camera(f"rtp://127.0.0.1:{port}"))
-        return "only a description (SDP) would tell" in str(caught.value)
-
-    with ffmpeg(f"-f rtp rtp://127.0.0.1:{port}"):
-        wait_for(told, 30, "the reason")
-
-
-def test_multicast() -> None:
-    port = free_port()
-    group = f"udp://239.255.7.7:{port}?localaddr=127.0.0.1"
-    with ffmpeg(f"-f mpegts {group}&pkt_size=1316"):
-        assert sizes(open_when_there(camera(group))) == {(320, 240)}
-
-
 def test_rtmp() -> None:
     port = free_port()
     with ffmpeg(f"-f flv -listen 1 rtmp://127.0.0.1:{port}/live/gate"):
