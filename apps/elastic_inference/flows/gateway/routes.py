@@ -57,7 +57,9 @@ class Route:
     @property
     def pattern(self) -> str:
         """The path as a regular expression for Tornado; each `{parameter}` becomes an argument of the handler."""
-        return re.sub(r"\\{\w+\\}", "([^/]+)", re.escape(self.path))
+        # An event's id has a slash, which proxies that strip a prefix pass on unencoded, as nginx does.
+        path = re.escape(self.path).replace(r"\{event\}", "([^/]+(?:/(?!snapshot$)[^/]+)?)")
+        return re.sub(r"\\{\w+\\}", "([^/]+)", path)
 
 
 NO_STREAM = "No such stream."
