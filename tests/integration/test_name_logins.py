@@ -1,4 +1,4 @@
-"""Each sentence of doc/security.md about the user that is limited to the beginning of its streams' names."""
+"""Each sentence of doc/security_sites.md about the user that is limited to the beginning of its streams' names."""
 
 from __future__ import annotations
 

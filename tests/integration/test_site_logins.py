@@ -1,4 +1,4 @@
-"""Each sentence of doc/security.md about the user of a site with a type of its own, tried on a real server."""
+"""Each sentence of doc/security_sites.md about the user of a site with a type of its own, tried on a real server."""
 
 from __future__ import annotations
 

@@ -133,8 +133,8 @@ def halts(logins: Logins, user: str, infer_type: str) -> None:
 
 
 def line_of_the_site(user: str = SITE, password: str = "") -> str:
-    """A user that doc/security.md proposes for a site, with its password's hash."""
-    document = (Path(__file__).parents[2] / "doc" / "security.md").read_text()
+    """A user that doc/security_sites.md proposes for a site, with its password's hash."""
+    document = (Path(__file__).parents[2] / "doc" / "security_sites.md").read_text()
     (line,) = re.findall(rf"^user {user} on .*$", document, re.MULTILINE)
     digest = hashlib.sha256((password or PASSWORDS[user]).encode()).hexdigest()
     return str(line).replace("<sha256 of the password>", digest)

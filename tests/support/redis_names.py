@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from elastic_inference.domain import keys
 
-# The users that doc/security.md proposes for a site: with a type of its own, and with names of its own.
+# The users that doc/security_sites.md proposes for a site: with a type of its own, and with names of its own.
 SITE, YARD = "site-7", "yard"
 TYPE, NAME, OTHER, SITE_TYPE = "people", "gate-1", "gate-2", "site7-people"
 STREAM = keys.stream_id(NAME, TYPE)

@@ -1,4 +1,4 @@
-"""Sentences of doc/security.md such as `- **camera can** push frames.`, each of which a test tries.
+"""Sentences of the documents about security, such as `- **camera can** push frames.`, each of which a test tries.
 
 A module of tests makes a `Tries` for its logins, gives each sentence a function, and checks that the two lists are the
 same: a sentence without a try fails, and so does a try whose sentence has changed.
@@ -11,20 +11,25 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-_DOCUMENT = Path(__file__).parents[2] / "doc" / "security.md"
+_DOCUMENTS = sorted((Path(__file__).parents[2] / "doc").glob("security*.md"))
 _SENTENCE = re.compile(r"^- \*\*([\w -]+?) (can|cannot)\*\* (.+?)(?=\n(?:- |\n|#)|\Z)", re.MULTILINE | re.DOTALL)
 Try = Callable[..., Any]
 
 
 def sentences(logins: Collection[str]) -> list[str]:
-    """The document's sentences about these logins, each in one line without its marks, such as `camera can …`."""
-    found = _SENTENCE.findall(_DOCUMENT.read_text())
+    """The documents' sentences about these logins, each in one line without its marks, such as `camera can …`."""
+    found = _found()
     return [f"{login} {verb} {' '.join(rest.split())}" for login, verb, rest in found if login in logins]
 
 
 def all_logins() -> set[str]:
-    """The logins that the document has sentences about."""
-    return {login for login, _, _ in _SENTENCE.findall(_DOCUMENT.read_text())}
+    """The logins that the documents have sentences about."""
+    return {login for login, _, _ in _found()}
+
+
+def _found() -> list[tuple[str, str, str]]:
+    """Login, verb and the rest of each sentence."""
+    return [each for document in _DOCUMENTS for each in _SENTENCE.findall(document.read_text())]
 
 
 class Tries:
@@ -53,6 +58,8 @@ class Tries:
         """Fails unless each sentence has a function that tries it, and each function a sentence."""
         written = sentences(self.logins)
         assert len(written) == len(set(written)), "a sentence is there twice"
-        assert {*written} - {*self.functions} == set(), "no test tries these sentences of doc/security.md"
-        assert {*self.functions} - {*written} == set(), "doc/security.md lacks these sentences, which a test tries"
+        assert {*written} - {*self.functions} == set(), "no test tries these sentences of the documents"
+        assert {*self.functions} - {*written} == set(), (
+            "the documents about security lack these sentences, which a test tries"
+        )
         assert {login for login in self.logins if not any(each.startswith(f"{login} ") for each in written)} == set()

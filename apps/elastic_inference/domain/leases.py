@@ -1,6 +1,6 @@
 """Leases: which worker runs which items of a group, such as the cameras of the pool.
 
-Pure rules and types, independent of cameras. `adapters/leases` talks to Redis; `doc/redis.md` (Leases) says how items
+Pure rules and types, independent of cameras. `adapters/leases` talks to Redis; `doc/leases.md` says how items
 are distributed. Times are of this process's monotonic clock, in seconds.
 """
 

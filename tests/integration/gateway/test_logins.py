@@ -1,4 +1,4 @@
-"""Each sentence of doc/security.md about a login at the gateway, tried with real tokens, cookies and connections."""
+"""Each sentence of doc/security_dashboard.md about a login, tried with real tokens, cookies and connections."""
 
 from __future__ import annotations
 

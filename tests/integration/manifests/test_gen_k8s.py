@@ -130,7 +130,7 @@ def test_the_users_of_the_secret_log_in_at_a_real_server(project: Path, tmp_path
 
 
 def test_sites_get_users_of_their_own(project: Path) -> None:
-    """Their lines are those of doc/security.md, of which tests try each right."""
+    """Their lines are those of doc/security_sites.md, of which tests try each right."""
     file = project / "kubernetes" / "elastic-inference.yaml"
     arguments = ("-f", "kubernetes/elastic-inference.yaml.template", "--site", f"{SITE}={SITE_TYPE}")
     arguments += ("--site", f"{YARD}={TYPE}/yard-")

@@ -1,7 +1,7 @@
 """The Redis users, from camera to admin, each with as few rights as it needs.
 
 Called by `tools/run-redis.sh`, by the manifests, and by tests. `users.acl` beside this module says what each user may
-do and why; `doc/security.md` explains how to give a site a camera user of its own.
+do and why; `doc/security_sites.md` explains how to give a site a camera user of its own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Redis users for the producers of single sites: the rights of `camera`, limited to a type, or also to names.
 
-Called by the manifests. `doc/security.md` says what each kind of user can and cannot do.
+Called by the manifests. `doc/security_sites.md` says what each kind of user can and cannot do.
 """
 
 from __future__ import annotations

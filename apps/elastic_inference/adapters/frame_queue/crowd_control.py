@@ -1,7 +1,7 @@
 """Keeps a crowd of streams from taking the turns of all others of its type.
 
 Called by housekeeping, on its event loop. A login that may push for a type can make up names of streams, and each
-stream has its turn. If it may only use names that begin alike (doc/security.md), these names are a group.
+stream has its turn. If it may only use names that begin alike (doc/security_sites.md), these names are a group.
 """
 
 from __future__ import annotations

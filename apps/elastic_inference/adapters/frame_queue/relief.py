@@ -1,7 +1,7 @@
 """Frees memory of the inference type that uses most, before Redis is full and refuses everybody's frames.
 
 Called by housekeeping, on its event loop. Redis has no memory limit per login. A login that may use only some
-types (doc/security.md) is limited by these types' share, and one that may use only a prefix of names by the prefix's.
+types (doc/security_sites.md) is limited by their share, one that may use only a prefix of names by the prefix's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Leases in Redis: which worker of a group runs which item, without a leader. See `doc/redis.md`."""
+"""Leases in Redis: which worker of a group runs which item, without a leader. See `doc/leases.md`."""
 
 from __future__ import annotations
 
