@@ -16,9 +16,10 @@ from tests.support.waiting import wait_for
 
 PINNED = re.compile(r"^[a-z].*==\S+", re.MULTILINE)
 # As the real ones: an environment without pip, or with a package that is half installed, makes pip end in a traceback.
+# Pauses without another program before `sleep`: a shell that gets SIGINT beside one that ends by itself goes on.
 PYTHON = """#!/usr/bin/env bash
 folder="$(cd "$(dirname "$0")/.." && pwd)"
-pause() { [[ ! -e "$PAUSE_AT/$1" ]] || { touch "$PAUSE_AT/reached"; sleep 60; }; }
+pause() { [[ ! -e "$PAUSE_AT/$1" ]] || { : >"$PAUSE_AT/reached"; sleep 60; }; }
 case "$1 $2" in
 "-c "*) ;;
 "-m venv")
@@ -69,6 +70,7 @@ class Project:
         with self.start() as process:
             wait_for((self.pause_at / "reached").exists, 20, "the installation to get there")
             os.killpg(process.pid, number)
+            process.wait(30)
         for file in self.pause_at.iterdir():
             file.unlink()
 
