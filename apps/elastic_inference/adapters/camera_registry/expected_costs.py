@@ -75,7 +75,7 @@ def _kind(spec: CameraSpec) -> object:
 
 
 def _expect(spec: CameraSpec, samples: Iterable[Sample]) -> float:
-    """The median. The first estimate counts as one sample more, so that a single strange value is outvoted soon."""
+    """The median. The first estimate counts as one more sample, so that a single strange value is outvoted soon."""
     pixels = (spec.width or 0) * (spec.height or 0)
     costs = [COST_ESTIMATE]
     for sample in samples:

@@ -129,7 +129,7 @@ def refuse_other_tasks(model: Any, task: str, layout: Layout | None) -> None:
             f"The model is an export for the task {task!r}, which is not supported: expected one of "
             f"{', '.join(TASKS)} (doc/models.md)."
         )
-    # Oriented boxes have the shape of a detector with one class more, which is the angle. The centre is computed from
+    # Oriented boxes have the shape of a detector with one more class, which is the angle. The centre is computed from
     # it; nothing in such a detector is.
     is_grid = layout is not None and layout.name == "grid"
     if not task and is_grid and {"Cos", "Sin"} <= {node.get_type_name() for node in model.get_ops()}:

@@ -243,7 +243,7 @@ def _is_efficientdet(facts: Facts) -> bool:
 
 
 def _is_detr(facts: Facts) -> bool:
-    """`logits` and `pred_boxes`; DETR's has one class more than labels: no object."""
+    """`logits` and `pred_boxes`; DETR's has one more class than labels: no object."""
     at = facts.named("logits", "pred_boxes")
     if at is None:
         return False
