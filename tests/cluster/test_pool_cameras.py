@@ -64,6 +64,7 @@ def test_a_camera_that_is_applied_is_live_within_seconds(installed: Installation
         "Valid": "True",
         "Assigned": "True",
         "Live": "True",
+        "Served": "True",
     }
     assert flowing - began < LIVE_S * TIME_FACTOR * busy()
     wait_for(lambda: camera(installed, "gate-7").get("fps"), 20, "the object to say the camera's rate")
