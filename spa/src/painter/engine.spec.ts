@@ -34,7 +34,11 @@ beforeEach(() => {
   )
   engine.handle({ do: 'open', tile: 1, address: 'ws://host/a:people:inferred', canvas, live: true })
 })
-afterEach(() => void vi.unstubAllGlobals())
+afterEach(() => {
+  // Files share a thread: a feed that stays open would reconnect while another file has its own clock.
+  engine.handle({ do: 'close', tile: 1 })
+  vi.unstubAllGlobals()
+})
 
 async function receive(...labels: string[]): Promise<void> {
   const detections = labels.map((label, index) => ({ label, confidence: 0.9 - index / 10, box: [0.1, 0.1, 0.9, 0.9] }))
