@@ -38,7 +38,8 @@ class Account:
 
             wait_for(quiet, 20, "results to end", every_s=1.5)
             # drops that no pod has claimed yet
-            open_drops = sum(int(value) for value in admin.hgetall(keys.dropped(OWN_TYPE)).values())
+            found = admin.hmget(keys.dropped(OWN_TYPE), "queue_full", "stale")
+            open_drops = sum(int(value or 0) for value in found)
         after = self._pods()
         dropped = int(sum(value - self._before.get(pod, 0.0) for pod, value in after.items()))
         inferred = self._results.count(self._camera.name)

@@ -49,7 +49,8 @@ LOGINS = {
     "gateway": "viewer",
     "housekeeping": "housekeeping",
 }
-COUNTED = ("infer", "camera")
+# Housekeeping counts the drops of a type without pods.
+COUNTED = ("infer", "camera", "housekeeping")
 # A pause must not count as a stall of the source.
 STALL_S = 60
 # If this many accounts, a tenth of a second apart, are equal, no frame is on its way.

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from elastic_inference.adapters.frame_queue import Janitor, QueueConsumer, QueueProducer, QueueReader, Sweeper
 from elastic_inference.adapters.redis_connection import connect, connect_async
+from elastic_inference.adapters.redis_input import MAX_DROPS_A_SECOND
 from elastic_inference.adapters.stream_broker import ResultPublisher
 from elastic_inference.adapters.stream_broker.reader_bounds import ReaderBounds
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
@@ -134,7 +135,8 @@ class Parts:
             found = await sweeper.sweep(types)
             for each in {*types, TYPE}:
                 await reader.clients.of(each).unlink(keys.janitor_lock(each))
-                assert await janitor.run(each, found=found.get(each, []))
+                assert await janitor.run(each, found=found.get(each, []), unserved=True)
+                assert 0 <= await reader.unserved_drop_fps(each) <= MAX_DROPS_A_SECOND
                 assert await reader.length(each) >= 0
                 await reader.sources(each)
             bounds = ReaderBounds(self.target, "fuzz")

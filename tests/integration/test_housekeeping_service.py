@@ -12,7 +12,8 @@ import redis
 
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
-from tests.support.gateway import Pool
+from tests.support.background import repeating
+from tests.support.gateway import Pool, RunningGateway
 from tests.support.system import ServiceProcess, cpu_s
 from tests.support.waiting import wait_for
 
@@ -48,6 +49,36 @@ def test_the_queue_length_is_a_metric_and_the_janitor_runs(housekeeping: Service
     # No pod pops: the janitor drops what is too old, as stale.
     wait_for(lambda: housekeeping.metrics().get(length) == 0, 20, "an empty queue")
     assert housekeeping.metrics()['ei_janitor_runs_total{infer_type="people"}'] >= 1
+
+
+def test_frames_of_a_type_without_pods_are_counted_as_dropped(
+    housekeeping: ServiceProcess, valkey: EmbeddedValkey, client: redis.Redis
+) -> None:
+    pool = Pool(client, "gate-2", "face-int8")
+    pushed = 0
+
+    def push() -> None:
+        nonlocal pushed
+        pool.push()
+        pushed += 1
+
+    def dropped() -> float:
+        metrics = housekeeping.metrics()
+        name = 'ei_frames_dropped_total{infer_type="face-int8",reason="%s"}'
+        return sum(metrics.get(name % reason, 0) for reason in ("queue_full", "stale"))
+
+    with RunningGateway(valkey.url) as gateway, repeating(push, 20):
+
+        def drop_fps() -> float:
+            types = {each["type"]: each["drop_fps"] for each in gateway.ask("/api/stats").json["types"]}
+            return float(types.get("face-int8", 0))
+
+        wait_for(lambda: 10 < drop_fps() < 25, 40, "the rate of drops in REST")
+    waiting = keys.waiting("face-int8", "gate-2")
+    wait_for(lambda: not client.llen(waiting), 20, "the end of the queue")
+    wait_for(lambda: dropped() == pushed, 20, "an account without a gap")
+    wait_for(lambda: client.exists(keys.janitor_lock("face-int8")), 5, "one more round")
+    assert dropped() == pushed
 
 
 def test_the_pods_that_report_are_a_metric(housekeeping: ServiceProcess, client: redis.Redis) -> None:

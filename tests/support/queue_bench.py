@@ -103,21 +103,27 @@ class QueueBench:
             sizes.append(sum(len(popped.frame.data) for popped in batch))
         return sizes
 
-    def run_janitor(self, names: int = NAMES_A_RUN, *, free_lock: bool = True, found: Sequence[str] = ()) -> None:
-        """One run, whichever replica holds the lock."""
+    def run_janitor(
+        self, names: int = NAMES_A_RUN, *, free_lock: bool = True, found: Sequence[str] = (), unserved: bool = False
+    ) -> int:
+        """One run, whichever replica holds the lock. Returns how many drops it has claimed, which count."""
 
-        async def run() -> None:
+        async def run() -> Counter[DropReason]:
             reader = QueueReader(self.target)
             if free_lock:
                 self.redis.delete(keys.janitor_lock(TYPE))
             janitor = Janitor(reader.clients, self.rules, "test")
             janitor.starts = self._janitor_starts
             try:
-                assert await janitor.run(TYPE, names, found)
+                ran = await janitor.run(TYPE, names, found, unserved=unserved)
+                assert ran
+                return ran.claimed
             finally:
                 await reader.close()
 
-        asyncio.run(run())
+        claimed = asyncio.run(run())
+        self.dropped.update(claimed)
+        return claimed.total()
 
     def make_stale(self, name: str, count: int = 1) -> int:
         """Makes the oldest `count` waiting frames of a stream older than MAX_FRAME_AGE_S; returns how many."""
@@ -145,7 +151,9 @@ class QueueBench:
 
     def unclaimed_drops(self) -> Counter[str]:
         drops: Any = self.redis.hgetall(keys.dropped(TYPE))
-        return Counter({reason.decode(): int(count) for reason, count in drops.items()})
+        # Housekeeping adds fields of its own, and leaves zeros.
+        counts = {reason: int(drops.get(reason.encode(), 0)) for reason in ("queue_full", "stale")}
+        return Counter({reason: count for reason, count in counts.items() if count})
 
     def legacy_waiting(self) -> int:
         return int(self.redis.llen(keys.legacy_queue(TYPE)))

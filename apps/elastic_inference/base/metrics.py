@@ -213,7 +213,10 @@ class GatewayMetrics:
 
 
 class HousekeepingMetrics:
-    """Metrics of housekeeping. Each replica exports the same figures, except for its own janitor runs."""
+    """Metrics of housekeeping. Each replica exports the same gauges; counters are its own."""
+
+    # The reasons of drops at the queue.
+    CLAIMED = (DropReason.QUEUE_FULL, DropReason.STALE)
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.queue_length = Gauge("ei_queue_length", "Frames waiting, by type.", ("infer_type",), registry=registry)
@@ -262,7 +265,13 @@ class HousekeepingMetrics:
             "How often CAMERAS_FILE could not be used, so that the last list of cameras stayed.",
             registry=registry,
         )
-        # Drops that the janitor finds are not counted here: pods claim them, see InferenceMetrics.
+        # Those of types with pods are claimed and counted by the pods, see InferenceMetrics.
+        self.dropped = Counter(
+            "ei_frames_dropped",
+            "Good frames discarded at the queue of a type without pods.",
+            ("infer_type", "reason"),
+            registry=registry,
+        )
         self.janitor_runs = Counter("ei_janitor_runs", "Janitor runs.", ("infer_type",), registry=registry)
         self.janitor_refused = Gauge(
             "ei_janitor_refused",

@@ -35,6 +35,11 @@ test.each<[Partial<TypeStats>, string, string]>([
     'bad',
     'people: no pods, 3 streams waiting; frames are dropped within seconds',
   ],
+  [
+    { infer_fps: 0, drop_fps: 45, scale_ratio: 0, replicas: 0 },
+    'bad',
+    'people: no pods, 3 streams waiting; 45 fps dropped',
+  ],
   [{ infer_fps: 0, scale_ratio: 0, replicas: 0, streams: 0 }, 'idle', 'people: no pods and no streams'],
   [
     { infer_fps: 0, scale_ratio: 0, replicas: 0, streams: 0, queue_length: 1 },

@@ -48,8 +48,10 @@ function judge(stats: TypeStats): [mood: Mood, word: string, text: string] {
   return ['good', 'healthy', `${load}, no drops`]
 }
 
-function judgeWithoutPods({ streams, queue_length: queued }: TypeStats): [Mood, string, string] {
+function judgeWithoutPods(stats: TypeStats): [Mood, string, string] {
+  const { streams, queue_length: queued, drop_fps: drops } = stats
   if (!streams && !queued) return ['idle', 'no pods', 'no pods and no streams']
   const waiting = streams ? plural(streams, 'stream') : plural(queued ?? 0, 'frame')
-  return ['bad', 'no pods', `no pods, ${waiting} waiting; frames are dropped within seconds`]
+  const dropped = (drops ?? 0) >= 0.05 ? `${fps(drops!)} fps dropped` : 'frames are dropped within seconds'
+  return ['bad', 'no pods', `no pods, ${waiting} waiting; ${dropped}`]
 }

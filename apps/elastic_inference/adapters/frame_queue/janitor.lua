@@ -5,20 +5,20 @@
 -- KEYS: tokens, queue_<type>, dropped, sources, plain, janitor
 -- ARGV: prefix, MAX_FRAME_AGE in us, QUEUE_DEPTH, how long a silent source stays listed in ms, TOKEN_LIMIT,
 --       names to look at, where to start among the names, where among the sources, life of the lock in ms, holder,
---       bytes that the legacy list may have, additional names
--- Returns {stale, queue_full, next start among the names, among the sources}: both counts are added to `dropped`.
--- Returns nil if another replica holds the lock.
+--       bytes that the legacy list may have, 1 if the type has no pod that would claim drops, additional names
+-- Returns {stale, queue_full, next start among the names, among the sources, claimed queue_full, claimed stale}. The
+-- first two are added to `dropped`, the last two leave it. Returns nil if another replica holds the lock.
 local tokens, legacy, dropped, sources, account, lock = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, max_age, depth, listed = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local limit, most_names = tonumber(ARGV[5]), tonumber(ARGV[6])
 local start, source_start, lock_life = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local legacy_bytes = tonumber(ARGV[11])
+local legacy_bytes, unserved = tonumber(ARGV[11]), ARGV[12] == '1'
 local MAX_TOKENS, MAX_SOURCES, SOURCES_A_RUN, MAX_REMOVED, SLICE, STREAM_DEPTH = 8192, 4096, 256, 8192, 64, 1024
 -- As in sources.lua, which reads no larger set.
 local MAX_NAMES = 16384
 -- A name has at most 128 bytes and its place in a list or set up to 300 more. An entry has some 50 bytes.
 local NAME_BYTES, MAX_ENTRY, MAX_BYTES = 768, 512, 33554432
-local SERVED_LIFE, MAX_ADDED = 600000, 1024
+local SERVED_LIFE, MAX_ADDED, MEAN_US, KEPT_US = 600000, 1024, 5000000, 60000000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
@@ -33,6 +33,38 @@ local function locked()
     redis.call('SET', lock, mark, 'PX', lock_life)
   end
   return false
+end
+
+-- Drops that no pod has claimed since the last look: each pop removes the key. So the first look only leaves a mark
+-- (`claimed`, in us), in case a pod has just started. `rate` is their mean per 1000 s; unserved.lua reads it.
+-- Returns how many are claimed, by reason.
+local function claim_drops()
+  if redis.call('EXISTS', dropped) == 0 then return 0, 0 end
+  -- HINCRBY returns an integer or an error, whatever the field holds.
+  local function count(field)
+    local found = redis.pcall('HINCRBY', dropped, field, 0)
+    return type(found) == 'number' and math.max(0, found) or 0
+  end
+  local last, rate, full, old = count('claimed'), count('rate'), count('queue_full'), count('stale')
+  local passed = now - last
+  local known = last > 0 and passed >= 0
+  if full + old == 0 then
+    if not known or passed > KEPT_US then redis.call('UNLINK', dropped) end
+    return 0, 0
+  end
+  local current = (full + old) * 1e9 / math.max(100000, passed)
+  if not known then
+    rate = 0
+  elseif rate == 0 then
+    -- The first claim may cover any time: the next one begins the mean.
+    rate = 1
+  else
+    rate = rate == 1 and current or rate + (current - rate) * (1 - math.exp(-passed / MEAN_US))
+  end
+  redis.pcall('HSET', dropped, 'claimed', string.format('%.0f', now), 'rate', string.format('%.0f', rate))
+  if not known then return 0, 0 end
+  redis.pcall('HSET', dropped, 'queue_full', 0, 'stale', 0)
+  return full, old
 end
 
 -- A key of the wrong type is deleted.
@@ -213,7 +245,7 @@ if locked() then return nil end
 for i = 1, 4 do keep(KEYS[i]) end
 read_tokens()
 read_sources()
-for i = 12, math.min(#ARGV, 11 + MAX_ADDED) do note(ARGV[i]) end
+for i = 13, math.min(#ARGV, 12 + MAX_ADDED) do note(ARGV[i]) end
 local looked = math.min(#names, most_names)
 for i = 1, looked do
   local name = names[(start + i - 1) % #names + 1]
@@ -226,4 +258,6 @@ stale = stale + old
 
 add_drops('stale', stale)
 add_drops('queue_full', over)
-return {stale, over, start, source_start}
+local full_claimed, stale_claimed = 0, 0
+if unserved then full_claimed, stale_claimed = claim_drops() end
+return {stale, over, start, source_start, full_claimed, stale_claimed}

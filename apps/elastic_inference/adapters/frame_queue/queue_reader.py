@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError
 from elastic_inference.adapters.frame_queue.scripts import script
 from elastic_inference.adapters.frame_queue.type_turns import TypeTurns
 from elastic_inference.adapters.redis_connection import connect_async, connect_nodes_async, is_cluster
-from elastic_inference.adapters.redis_input import read_name, read_number, read_text
+from elastic_inference.adapters.redis_input import MAX_DROPS_A_SECOND, read_name, read_number, read_text
 from elastic_inference.base import config
 from elastic_inference.domain import keys
 
@@ -154,6 +154,18 @@ class QueueReader:
             reply = await client.evalsha(*arguments)
         found = (_source(infer_type, reply[start : start + 6]) for start in range(0, len(reply), 6))
         return sorted(filter(None, found), key=lambda source: source.name)
+
+    async def unserved_drop_fps(self, infer_type: str) -> float:
+        """Frames per second that the queue of a type without pods drops, by what housekeeping claims."""
+        client = self.clients.of(infer_type)
+        arguments = (script("unserved").sha, 1, keys.dropped(infer_type))
+        reply: Any
+        try:
+            reply = await client.evalsha(*arguments)
+        except NoScriptError:
+            await client.script_load(script("unserved").text)
+            reply = await client.evalsha(*arguments)
+        return read_number(reply, MAX_DROPS_A_SECOND * 1000) / 1000
 
     async def janitor_runs(self, infer_type: str) -> bool:
         """Whether a janitor has taken the lock of this type within the last second."""

@@ -24,7 +24,8 @@ class Script:
 
 @functools.cache
 def script(name: str) -> Script:
-    """`push`, `pop`, `legacy`, `order`, `janitor`, `sources`, `sweep`, `weigh` or `crowd`: the file beside this module.
+    """`push`, `pop`, `legacy`, `order`, `janitor`, `sources`, `unserved`, `sweep`, `weigh` or `crowd`: a file beside
+    this module.
 
     `fenced_push` is `push` behind a check of the lease: one script, so that nothing comes between the two.
     """
@@ -48,7 +49,7 @@ def _read(name: str) -> str:
 
 
 def all_scripts() -> tuple[Script, ...]:
-    """Every script but `sweep`, `weigh`, `crowd` and `fenced_push`, which their only users load.
+    """Every script but `sweep`, `weigh`, `crowd`, `unserved` and `fenced_push`, which their only users load.
 
     Each service that may load scripts loads all of these, as producers need one but may load none.
     """

@@ -49,7 +49,7 @@ def stats_document(records: PoolRecords, streams: Sequence[Stream], missing: Map
     # A canary's results are those of no other frames.
     streams = [each for each in streams if each.type in names or not keys.is_canary_type(each.type)]
     names |= {stream.type for stream in streams}
-    types = tuple(_type_stats(name, records.lengths.get(name), workers, streams) for name in sorted(names))
+    types = tuple(_type_stats(name, records, workers, streams) for name in sorted(names))
     known = [each.queue_length for each in types if each.queue_length is not None]
     return Stats(
         time_ms=round(now_ms),
@@ -66,18 +66,16 @@ def stats_document(records: PoolRecords, streams: Sequence[Stream], missing: Map
     )
 
 
-def _type_stats(
-    name: str, queue_length: int | None, workers: Sequence[WorkerInfo], streams: Sequence[Stream]
-) -> TypeStats:
+def _type_stats(name: str, records: PoolRecords, workers: Sequence[WorkerInfo], streams: Sequence[Stream]) -> TypeStats:
     pods = [worker for worker in workers if worker.type == name]
     known = [pod.capacity_fps for pod in pods if pod.capacity_fps is not None]
     return TypeStats(
         type=name,
         infer_fps=_sum(pod.infer_fps for pod in pods),
-        drop_fps=_sum(pod.drop_fps for pod in pods),
+        drop_fps=_sum(pod.drop_fps for pod in pods) if pods else _round(records.drop_fps.get(name, 0.0)),
         scale_ratio=_round(sum(pod.scale_ratio for pod in pods) / len(pods)) if pods else 0.0,
         capacity_fps=None if len(known) < len(pods) else _sum(known),
-        queue_length=queue_length,
+        queue_length=records.lengths.get(name),
         replicas=len(pods),
         streams=sum(stream.type == name for stream in streams),
     )

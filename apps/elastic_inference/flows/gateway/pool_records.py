@@ -11,9 +11,14 @@ from elastic_inference.adapters.stream_broker.records import StreamInfo, WorkerI
 
 @dataclass(slots=True)
 class PoolRecords:
-    """What was last read from Redis. `sources` and `lengths` are by type; a length of None is unknown."""
+    """What was last read from Redis.
+
+    `sources`, `lengths` and `drop_fps` are by type. A length of None is unknown; `drop_fps` are drops of types without
+    pods.
+    """
 
     streams: Sequence[StreamInfo] = ()
     workers: Sequence[WorkerInfo] = ()
     sources: dict[str, Sequence[SourceInfo]] = field(default_factory=dict)
     lengths: dict[str, int | None] = field(default_factory=dict)
+    drop_fps: dict[str, float] = field(default_factory=dict)

@@ -176,11 +176,15 @@ class PoolState:
     async def _read_queue(self) -> bool:
         await self._read_types()
         lengths: dict[str, int | None] = {}
+        drop_fps: dict[str, float] = {}
+        served = {worker.type for worker in self._records.workers}
         limit = max(_MIN_SOURCES, min(MAX_SOURCES, _ALL_SOURCES // max(1, len(self._types.names))))
         for infer_type in self._types.names:
             self._records.sources[infer_type] = await self._reader.sources(infer_type, limit)
             lengths[infer_type] = await self._reader.length(infer_type)
-        self._records.lengths = lengths
+            if infer_type not in served:
+                drop_fps[infer_type] = await self._reader.unserved_drop_fps(infer_type)
+        self._records.lengths, self._records.drop_fps = lengths, drop_fps
         return True
 
     async def _read_broker(self) -> bool:
@@ -211,4 +215,5 @@ class PoolState:
             self._workers_at = float("-inf")
         else:
             self._records.lengths = dict.fromkeys(self._records.lengths)
+            self._records.drop_fps = {}
             self._types.expire()

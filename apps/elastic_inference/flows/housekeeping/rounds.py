@@ -68,6 +68,8 @@ class Housekeeping:
         self._lifecycle = lifecycle
         self._explain = explain
         self._with_pods: frozenset[str] = frozenset()
+        # While the registry cannot be read, a type may have pods: these then claim its drops.
+        self._pods_known = False
         self._found: Mapping[str, Sequence[str]] = {}
         self._workers_at = float("-inf")
         self._memory_at = float("-inf")
@@ -168,8 +170,11 @@ class Housekeeping:
         """Runs the janitor of one type. A refusal by Redis is logged and shown by a gauge; other types are served."""
         refused = 0
         try:
-            if await self._janitor.run(infer_type, share, found):
+            unserved = self._pods_known and infer_type not in self._with_pods
+            if run := await self._janitor.run(infer_type, share, found, unserved=unserved):
                 self._metrics.janitor_runs.labels(infer_type=infer_type).inc()
+                for reason in self._metrics.CLAIMED if unserved else ():
+                    self._metrics.dropped.labels(infer_type, reason.value).inc(run.claimed[reason])
             length = await self._reader.length(infer_type)
             self._metrics.queue_length.labels(infer_type=infer_type).set(length)
         except ResponseError as error:
@@ -191,6 +196,8 @@ class Housekeeping:
             # A type that no longer exists must not keep its last length.
             for metric in (self._metrics.queue_length, self._metrics.janitor_runs, self._metrics.janitor_refused):
                 metric.remove(gone)
+            for reason in self._metrics.CLAIMED:
+                self._metrics.dropped.remove(gone, reason.value)
             self._janitor.forget(gone)
             self._tried.discard(gone)
 
@@ -210,7 +217,7 @@ class Housekeeping:
 
     async def _count_workers(self) -> None:
         pods = Counter(worker.type for worker in await self._registry.workers())
-        self._with_pods = frozenset(pods)
+        self._with_pods, self._pods_known = frozenset(pods), True
         self._types.prefer(self._with_pods)
         counted = set([*sorted(pods), *(name for name in self._types.names if name not in pods)][:MAX_TYPES])
         for infer_type in counted:
@@ -247,6 +254,7 @@ class Housekeeping:
         metrics = self._metrics
         if part == "broker":
             self._workers_at = float("-inf")
+            self._pods_known = False
             self._counted.clear()
             metrics.workers.clear()
             return

@@ -125,6 +125,14 @@ def test_stats_sum_pods_and_include_types_without_any() -> None:
     assert stats.missing == {"broker": "unavailable"}
 
 
+def test_drops_of_a_type_without_pods_are_those_that_housekeeping_claims() -> None:
+    records = PoolRecords(workers=[worker("p1", drops=5.0)], lengths={"people": 0, "face": 4})
+    records.drop_fps = {"face": 14.987, "people": 99.0}
+    stats = stats_document(records, [], {}, NOW_S * 1000)
+    assert {each.type: each.drop_fps for each in stats.types} == {"people": 5.0, "face": 14.99}
+    assert stats.totals.drop_fps == 19.99
+
+
 def test_the_capacity_is_unknown_while_one_pod_does_not_report_it() -> None:
     records = PoolRecords(workers=[worker("p1"), worker("p2", capacity=None), worker("p3", "face")])
     stats = stats_document(records, [], {}, NOW_S * 1000)

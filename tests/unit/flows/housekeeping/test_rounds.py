@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,9 +15,11 @@ from prometheus_client import CollectorRegistry
 from redis.exceptions import ConnectionError, NoPermissionError, ResponseError
 
 from elastic_inference.adapters.frame_queue import queue_reader
+from elastic_inference.adapters.frame_queue.janitor import JanitorRun
 from elastic_inference.adapters.frame_queue.queue_reader import MAX_TYPES
 from elastic_inference.base.lifecycle import Lifecycle
 from elastic_inference.base.metrics import HousekeepingMetrics
+from elastic_inference.domain.errors import DropReason
 from elastic_inference.flows.housekeeping import rounds
 from elastic_inference.flows.housekeeping.rounds import Housekeeping
 
@@ -51,14 +54,14 @@ class Queues:
     def forget(self, _infer_type: str) -> None:
         pass
 
-    async def run(self, infer_type: str, names: int, found: Any) -> bool:
+    async def run(self, infer_type: str, names: int, found: Any, *, unserved: bool) -> JanitorRun:
         self.looked.append((infer_type, names, list(found)))
         if infer_type in self.refused:
             raise ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
         if self.fails_after is not None and len(self.cleaned) >= self.fails_after:
             raise TimeoutError
         self.cleaned.append(infer_type)
-        return True
+        return JanitorRun(Counter({DropReason.STALE: 3}) if unserved else Counter())
 
     async def length(self, _infer_type: str) -> int:
         return 1
@@ -181,9 +184,9 @@ async def test_types_with_pods_come_first_whatever_is_invented(monkeypatch: pyte
     queues.fails_after = None
     slow = queues.run
 
-    async def run(infer_type: str, names: int, found: Any) -> bool:
+    async def run(infer_type: str, names: int, found: Any, *, unserved: bool) -> JanitorRun:
         await asyncio.sleep(0.11 if infer_type in queues.pods else 0)
-        return await slow(infer_type, names, found)
+        return await slow(infer_type, names, found, unserved=unserved)
 
     monkeypatch.setattr(queues, "run", run)
     queues.cleaned.clear()
@@ -300,6 +303,41 @@ async def test_the_labels_are_removed_with_the_type() -> None:
     for name in ("ei_queue_length", "ei_janitor_runs_total"):
         assert registry.get_sample_value(name, {"infer_type": "people"}) is not None
         assert registry.get_sample_value(name, {"infer_type": "face"}) is None
+
+
+async def test_drops_are_counted_here_only_while_it_is_known_that_no_pod_claims_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = CollectorRegistry()
+    queues = Queues(["face", "people"])
+    queues.pods = ["people"]
+    housekeeping = make(queues, registry)
+
+    def dropped(infer_type: str) -> float | None:
+        labels = {"infer_type": infer_type, "reason": "stale"}
+        return registry.get_sample_value("ei_frames_dropped_total", labels)
+
+    await housekeeping._clean_up()
+    assert dropped("face") is None, "the pods have not been read yet"
+    assert await housekeeping._ask("broker", housekeeping._count_workers)
+    await housekeeping._clean_up()
+    assert (dropped("face"), dropped("people")) == (3, None)
+    assert registry.get_sample_value("ei_frames_dropped_total", {"infer_type": "face", "reason": "queue_full"}) == 0
+
+    async def unavailable() -> list[Any]:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queues, "workers", unavailable)
+        assert not await housekeeping._ask("broker", housekeeping._count_workers)
+    await housekeeping._clean_up()
+    assert dropped("face") == 3
+    assert await housekeeping._ask("broker", housekeeping._count_workers)
+    await housekeeping._clean_up()
+    assert dropped("face") == 6
+    queues.found = ["people"]
+    await housekeeping._clean_up()
+    assert dropped("face") is None, "the type is gone"
 
 
 async def test_a_bug_in_a_round_does_not_end_the_rounds(
