@@ -49,6 +49,11 @@ def deployment_of(infer_type: str) -> str:
     return f"ei-infer-{infer_type}-app"
 
 
+def selector_of(infer_type: str) -> str:
+    """The label by which all objects of a type are found, its autoscaler too."""
+    return f"app={deployment_of(infer_type)}"
+
+
 class Cluster:
     """A context in which a proxy to the API runs."""
 
@@ -241,7 +246,7 @@ class Cluster:
         """Replaces the autoscaler; `window_s` replaces the scale-in window."""
         window = str(window_s or self._window_s)
         self._settings.update(SCALE_DOWN_WINDOW_S=window, KEDA_COOLDOWN_S=window)
-        own = ("-l", f"{TYPE_LABEL}={self.type}")
+        own = ("-l", selector_of(self.type))
         self.kubectl("-n", NAMESPACE, "delete", "scaledobject", *own, "--ignore-not-found", check=False)
         self.kubectl("-n", NAMESPACE, "delete", "hpa", *own, "--ignore-not-found")
         if autoscaler == "none":

@@ -12,7 +12,9 @@ import stat
 import subprocess
 import sys
 import venv
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -21,6 +23,7 @@ import yaml
 from elastic_inference.adapters.acl import USERS
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.commands.manifests.main import main
+from tests.elasticity.cluster import selector_of
 from tests.support.manifests import PROJECT, SCRIPT, generate, load, name_of, workloads
 from tests.support.redis_logins import line_of_the_site
 from tests.support.redis_names import SITE, SITE_TYPE, TYPE, YARD
@@ -42,6 +45,12 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     with contextlib.chdir(project), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main([*REGISTRY, *arguments], project)
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def is_selected(document: Mapping[str, Any], selector: str) -> bool:
+    """Whether `kubectl -l` finds an object: an elasticity run removes autoscalers by their label."""
+    name, _, value = selector.partition("=")
+    return bool(document["metadata"]["labels"].get(name) == value)
 
 
 @pytest.fixture
@@ -207,6 +216,7 @@ def test_one_command_generates_a_users_own_type(project: Path) -> None:
     made = {path.name: load(path) for path in folder.glob("*.yaml")}
     assert set(made) == {"deployment.yaml", "autoscaler.yaml", "sample.yaml"}
     assert [name_of(each) for each in made["autoscaler.yaml"]] == ["HorizontalPodAutoscaler/ei-infer-forklift-app"]
+    assert is_selected(made["autoscaler.yaml"][0], selector_of("forklift"))
     assert "Deployment/ei-infer-forklift-app" in {name_of(each) for each in made["deployment.yaml"]}
     environ = {
         each["name"]: each.get("value")
@@ -223,6 +233,7 @@ def test_keda_for_a_users_own_type_says_what_it_needs(project: Path) -> None:
     assert "apply kubernetes/scale/keda once" in done.stdout
     made = load(project / "kubernetes" / "types" / "forklift" / "autoscaler.yaml")
     assert [name_of(each) for each in made] == ["ScaledObject/ei-infer-forklift-app"]
+    assert is_selected(made[0], selector_of("forklift"))
 
 
 def test_keda_push_for_a_users_own_type_says_what_it_needs(project: Path) -> None:
@@ -230,6 +241,7 @@ def test_keda_push_for_a_users_own_type_says_what_it_needs(project: Path) -> Non
     assert "generate the core with --set PUSH_SCALER=on" in done.stdout
     (made,) = load(project / "kubernetes" / "types" / "forklift" / "autoscaler.yaml")
     assert made["spec"]["triggers"][0]["metadata"]["inferType"] == "forklift"
+    assert is_selected(made, selector_of("forklift"))
 
 
 def test_a_model_of_the_catalogue_goes_by_its_name(project: Path) -> None:
