@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from elastic_inference.adapters.camera_registry.camera_values import too_large
 from elastic_inference.base.named_list import ListForm, read_named
 from elastic_inference.base.yaml_text import YamlLimits, YamlTextError, line_of
 from elastic_inference.domain import keys
@@ -73,6 +74,8 @@ def _camera(_: int, entry: Any, node: Any) -> CameraSpec:
         raise CameraFileError(
             f"{where}camera {spec.name}, login_secret: expected `login`: a file can't use a Kubernetes Secret"
         )
+    if problem := too_large(spec):
+        raise CameraFileError(f"{line_of(node)}camera {spec.name}: {problem}")
     return spec
 
 

@@ -53,6 +53,14 @@ def spec_value(camera: CompleteCamera) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
+def too_large(spec: CameraSpec) -> str:
+    """Why the registry cannot hold a camera, whose value nobody would read; empty if it can."""
+    whole = CompleteCamera(MAX_REVISION, spec)
+    if max(len(spec_value(whole)), len(secrets_value(whole) or b"")) <= MAX_BYTES:
+        return ""
+    return f"expected a camera of at most {MAX_BYTES // 1024} kB of JSON, with its labels, zones and lines"
+
+
 def secrets_value(camera: CompleteCamera) -> bytes | None:
     """The value in `{cameras}:secrets`; None if there is nothing to keep secret."""
     spec, public = camera.spec, camera.spec.public()

@@ -8,6 +8,7 @@ list of wanted cameras.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -17,8 +18,9 @@ import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
 from elastic_inference.adapters.camera_registry.camera_store import CameraStore
-from elastic_inference.adapters.camera_registry.camera_values import CompleteCamera, spec_value
+from elastic_inference.adapters.camera_registry.camera_values import CompleteCamera, spec_value, too_large
 from elastic_inference.adapters.camera_registry.requests import (
+    REQUEST_LIFE_S,
     Reply,
     Request,
     pause,
@@ -28,6 +30,7 @@ from elastic_inference.adapters.camera_registry.requests import (
 )
 from elastic_inference.adapters.camera_registry.writer import LOCK_LIFE_S, RegistryWriter
 from elastic_inference.base.log import Throttle
+from elastic_inference.domain.camera import CameraSpec
 from elastic_inference.domain.camera_changes import new_camera, patched, replaced
 from elastic_inference.domain.camera_errors import CameraRefusal
 
@@ -39,6 +42,7 @@ ROUND_S = 0.5
 COMPARE_EVERY_S = 3.0
 # Requests that are committed together.
 _BATCH = 64
+_LEAD_EVERY_S = 1.0
 # After a longer pause of this process, another replica may hold the lock.
 _LOCK_SURE_S = LOCK_LIFE_S - 2.0
 
@@ -101,16 +105,19 @@ class CameraOwner:
             except (RedisError, OSError, TimeoutError):
                 pass  # the lock expires
 
-    async def _round(self) -> None:
-        await self._store.refresh()
-        problem = self._store.problem
-        now = time.monotonic()
+    async def _lead(self) -> None:
+        """Takes or renews the lock, and reports."""
+        problem, now = self._store.problem, time.monotonic()
         led, self._leads = self._leads, await self._writer.hold_lock(problem)
         self._locked_at = now
         self._report(problem or None)
         if self._leads is not led:
             log.info("this replica %s the cameras", "owns" if self._leads else "no longer owns")
             self._seeded = False
+
+    async def _round(self) -> None:
+        await self._store.refresh()
+        await self._lead()
         if not self._leads:
             return
         if not self._seeded:
@@ -118,7 +125,7 @@ class CameraOwner:
             self._held = await self._writer.read()
             self._written, self._seeded = None, True
         self._adopt()
-        await self._fill(now)
+        await self._fill(self._locked_at)
 
     def _adopt(self) -> None:
         """Gives each camera that has changed in the store a new revision."""
@@ -157,7 +164,14 @@ class CameraOwner:
             return
         while not stop.is_set() and (left := until - time.monotonic()) > 0.02:
             if found := await take_requests(self._client, min(left, 0.5), _BATCH):
-                await self._serve(found)
+                await self._while_leading(asyncio.create_task(self._serve(found)))
+
+    async def _while_leading(self, work: asyncio.Task[None]) -> None:
+        """Renews the lock until the work is done: a slow store may take seconds for each request."""
+        while not (await asyncio.wait({work}, timeout=_LEAD_EVERY_S))[0]:
+            with contextlib.suppress(RedisError, OSError):
+                await self._lead()
+        work.result()
 
     async def _serve(self, raws: Sequence[object]) -> None:
         seconds, micros = await self._client.time()
@@ -167,7 +181,9 @@ class CameraOwner:
         await self._store.refresh()
         self._adopt()
         before = self._held
-        replies = [(request, await self._carry_out(request)) for request in requests]
+        until = time.monotonic() + REQUEST_LIFE_S
+        # Nobody waits any longer for the answer to a later one.
+        replies = [(each, await self._carry_out(each)) for each in requests if time.monotonic() < until]
         try:
             if not self.leads:
                 raise CameraRefusal(503, "Another replica owns the cameras now: try again in a moment.")
@@ -208,6 +224,7 @@ class CameraOwner:
                 raise CameraRefusal(409, f"There is already a camera {spec.name}: change it, or choose another name.")
             if spec.name != request.name:
                 raise CameraRefusal(400, "Expected one name.")
+            _check_size(spec)
             await self._store.create(spec)
             return 201
         if current is None:
@@ -224,6 +241,7 @@ class CameraOwner:
             raise CameraRefusal(400, "The owner of the cameras does not know this request: update housekeeping.")
         spec = change(current.spec, dict(request.spec))
         if spec != current.spec:
+            _check_size(spec)
             await self._store.replace(spec)
         return 200
 
@@ -232,6 +250,11 @@ class CameraOwner:
         self._report(text)
         if note := self._throttle.note(type(error)):
             log.warning("the registry of cameras can't be updated: %s %s", text, note)
+
+
+def _check_size(spec: CameraSpec) -> None:
+    if problem := too_large(spec):
+        raise CameraRefusal(400, f"{problem[:1].upper()}{problem[1:]}.")
 
 
 def _refused(refusal: CameraRefusal) -> Reply:

@@ -6,25 +6,40 @@ Called by the camera controller, on its event loop. It reads what the API server
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
-from lightkube import ApiError, AsyncClient
+from lightkube import ApiError, AsyncClient, KubeConfig
+from lightkube.config.client_adapter import verify_cluster
 from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_namespaced_resource
-from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
 
 from elastic_inference.adapters.camera_registry.requests import pause
+from elastic_inference.adapters.camera_resource.api_errors import (
+    API_ERRORS,
+    OF_ONE_OBJECT,
+    code_of,
+    explain,
+    is_expired,
+    refusals,
+)
+from elastic_inference.adapters.camera_resource.api_transport import (
+    WATCH_S,
+    AnswerTooLargeError,
+    ApiAnswerError,
+    BoundedTransport,
+)
+from elastic_inference.adapters.camera_resource.camera_secrets import CameraSecrets
+from elastic_inference.adapters.camera_resource.kept_objects import MAX_TOTAL_BYTES, Kept, bounded, is_older, kept, put
 from elastic_inference.adapters.camera_resource.resource import (
-    LOGINS_SECRET,
     NAME_RULE,
     OBJECT_NAME,
     Stored,
@@ -44,26 +59,30 @@ log = logging.getLogger(__name__)
 
 CAMERA = create_namespaced_resource(GROUP, VERSION, KIND, PLURAL)
 SERVICE_ACCOUNT_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
-WATCH_S = 240
-SECRETS_EVERY_S = 10.0
 STATUS_WRITES_A_SECOND = 5
-# Statuses that concern one object, not the API server: a bad request, a missing object, a conflict.
-_OF_ONE_OBJECT = frozenset((400, 404, 409, 413, 422))
-API_ERRORS = (ApiError, httpx2.HTTPError, OSError)
+# Objects in a part of the list: fewer if they are so large that an answer has too many bytes.
+_PART, _SMALL_PART = 256, 8
+# All parts together.
+LIST_S = 60.0
+# A watch that has lasted this long was a success.
+STEADY_S = 10.0
 
 
 def connect() -> AsyncClient:
     """A client of the API server, as the pod's service account or as KUBECONFIG says. Raises ElasticInferenceError."""
     # It logs a line for each request.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    transport = None
-    if SERVICE_ACCOUNT_CA.is_file():
-        trusted = ssl.create_default_context(cafile=str(SERVICE_ACCOUNT_CA))
-        # From 3.13 on, Python refuses authorities without a key usage, which those of some clusters lack.
-        trusted.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        transport = httpx2.AsyncHTTPTransport(verify=trusted)
     try:
-        return AsyncClient(transport=transport)
+        config = KubeConfig.from_env().get()
+        if SERVICE_ACCOUNT_CA.is_file():
+            trusted = ssl.create_default_context(cafile=str(SERVICE_ACCOUNT_CA))
+            # From 3.13 on, Python refuses authorities without a key usage, which those of some clusters lack.
+            trusted.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        elif config is not None and config.user is not None:
+            trusted = verify_cluster(config.cluster, config.user, config.abs_file)
+        else:
+            raise ConfigError("it has no context with a user")
+        return AsyncClient(config=config, transport=BoundedTransport(httpx2.AsyncHTTPTransport(verify=trusted)))
     except ConfigError as error:
         raise ElasticInferenceError(
             f"Expected the service account of a pod, or a cluster that KUBECONFIG names: {error}"
@@ -81,13 +100,10 @@ class KubernetesStore:
         self._listed = False
         # A camera whose object or Secret can no longer be used stays as it was.
         self._last_good: dict[str, CameraSpec] = {}
-        self._resources: dict[str, Mapping[str, Any]] = {}
-        self._secrets: dict[str, Mapping[str, str] | None] = {}
-        self._secrets_at = float("-inf")
-        # Logins that no object names, as of the last look.
-        self._unnamed: set[str] = set()
+        self._resources: dict[str, Kept] = {}
+        self._secrets = CameraSecrets(client, namespace)
         # The parsed objects, each with the object and the Secret from which it was parsed.
-        self._read: dict[str, tuple[Mapping[str, Any], Stored, Mapping[str, str] | None]] = {}
+        self._read: dict[str, tuple[Kept, Stored, Mapping[str, str] | None]] = {}
         self._written: dict[str, Mapping[str, Any]] = {}
         # When each was written last, as a count of writes.
         self._turns: dict[str, int] = {}
@@ -104,9 +120,9 @@ class KubernetesStore:
         read = {}
         for name, resource in sorted(self._resources.items()):
             known = self._read.get(name)
-            if known is None or known[0] is not resource or known[2] != self._secrets.get(known[1].secret or ""):
-                stored = read_camera(resource, self._secrets)
-                known = resource, stored, self._secrets.get(stored.secret or "")
+            if known is None or known[0] is not resource or known[2] != self._secrets.held.get(known[1].secret or ""):
+                stored = read_camera(resource, self._secrets.held)
+                known = resource, stored, self._secrets.held.get(stored.secret or "")
             read[name] = known
         self._read = read
         return {name: stored for name, (_, stored, _) in read.items()}
@@ -124,14 +140,13 @@ class KubernetesStore:
         return found
 
     async def refresh(self) -> None:
-        """Reads new Secrets, and all of them every 10 s; the watch covers everything else."""
+        """Reads new Secrets, and all of them every 10 s; the watch covers everything else.
+
+        It waits for a second at most: the owner must renew its lock meanwhile.
+        """
         if not self._listed:
             return
-        try:
-            await self._read_secrets()
-        except API_ERRORS as error:
-            if note := self._throttle.note("secrets"):
-                log.warning("the Secrets of cameras cannot be read: %s %s", explain(error), note)
+        await self._secrets.refresh(self.stored, lambda: not self._problem)
 
     async def commit(self) -> None:
         """Does nothing: the API server has made each change durable."""
@@ -140,76 +155,54 @@ class KubernetesStore:
         """Follows the cluster until the stop. Errors become `problem`."""
         backoff = Backoff(0.5, 10.0)
         while not stop.is_set():
+            began, watches = time.monotonic(), False
             try:
                 await self._list()
-                backoff.reset()
-                self._problem = ""
+                self._problem, watches = "", True
                 await self._follow(stop)
             except API_ERRORS as error:
-                if not _is_expired(error):
+                if not (watches and is_expired(error)):
                     self._problem = explain(error)
                     if note := self._throttle.note("watch"):
                         log.warning("the cluster's cameras cannot be watched: %s %s", self._problem, note)
-                    await pause(stop, backoff.next_s())
             except Exception:
-                # Top of a task: a bug must not stop the watch for good.
-                self._problem = "The cluster's cameras could not be read: see the controller's log."
-                log.exception("watching the cluster's cameras failed")
+                # Top of a task: neither a bug nor rubbish from the server may stop the watch for good.
+                self._problem = "The API server sent what cannot be read: see the controller's log."
+                if note := self._throttle.note("bug"):
+                    log.exception("watching the cluster's cameras failed %s", note)
+            if time.monotonic() - began > STEADY_S:
+                backoff.reset()
+            else:
                 await pause(stop, backoff.next_s())
-
-    async def _read_secrets(self) -> None:
-        named = {stored.secret for stored in self.stored().values() if stored.secret is not None}
-        now = time.monotonic()
-        due = now - self._secrets_at >= SECRETS_EVERY_S
-        wanted = named if due else named - self._secrets.keys()
-        if due:
-            self._secrets_at = now
-            await self._remove_unnamed_logins()
-        for name in wanted:
-            self._secrets[name] = await self._secret(name)
-        for gone in self._secrets.keys() - named:
-            del self._secrets[gone]
-
-    async def _remove_unnamed_logins(self) -> None:
-        """Removes logins of cameras that were added by REST and whose objects are gone (`kubectl delete camera`).
-
-        Two looks must have seen no object: a login is written before its object.
-        """
-        held = await self._secret(LOGINS_SECRET) or {}
-        named = {name for name, stored in self.stored().items() if stored.by_rest or stored.secret == LOGINS_SECRET}
-        unnamed = set(held) - named if not self._problem else set()
-        gone = sorted(unnamed & self._unnamed)
-        self._unnamed = unnamed
-        for name in gone:
-            await self._client.patch(Secret, LOGINS_SECRET, {"data": {name: None}}, namespace=self._namespace)
-            log.info("the login of the camera %s is removed: its object is gone", name)
 
     async def create(self, spec: CameraSpec) -> None:
         """Adds a camera. Raises CameraRefusal."""
         if not OBJECT_NAME.fullmatch(spec.name):
             raise CameraRefusal(400, f"name: {NAME_RULE}.", {"name": f"{NAME_RULE[:1].upper()}{NAME_RULE[1:]}."})
+        if len(self._resources) >= MAX_CAMERAS:
+            raise CameraRefusal(409, f"The pool has {MAX_CAMERAS} cameras, which is the maximum: remove one first.")
         if spec.name in self._resources:
             raise CameraRefusal(409, f"There is already a camera {spec.name}, but its object cannot be used.")
-        await self._write_secret(spec.name, secret_entry(spec))
-        with _refusals():
+        await self._secrets.write(spec.name, secret_entry(spec))
+        with refusals():
             self._keep(await self._client.create(CAMERA.from_dict(as_resource(spec, self._namespace)), self._namespace))
 
     async def replace(self, spec: CameraSpec) -> None:
         """Changes a camera that was added by REST. Raises CameraRefusal."""
         stored = self._of_rest(spec.name)
-        await self._write_secret(spec.name, secret_entry(spec))
+        await self._secrets.write(spec.name, secret_entry(spec))
         resource = as_resource(spec, self._namespace)
         resource["metadata"]["resourceVersion"] = stored.resource_version
-        with _refusals():
+        with refusals():
             self._keep(await self._client.replace(CAMERA.from_dict(resource), spec.name, namespace=self._namespace))
 
     async def delete(self, name: str) -> None:
         """Removes a camera that was added by REST. Raises CameraRefusal."""
         self._of_rest(name)
-        with _refusals():
+        with refusals():
             await self._client.delete(CAMERA, name, namespace=self._namespace)
         self._resources.pop(name, None)
-        await self._write_secret(name, None)
+        await self._secrets.write(name, None)
 
     async def report(self, statuses: Mapping[str, CameraStatus]) -> None:
         """Writes the status of the objects whose status has changed, at most 5 a second. Raises API_ERRORS.
@@ -226,28 +219,32 @@ class KubernetesStore:
                 status = CameraStatus(CameraState.UNASSIGNED)
             if status is None or written == STATUS_WRITES_A_SECOND:
                 continue
-            fields = status_of(stored, status, now)
-            if fields == (self._written.get(name) or stored.status):
+            before = self._written.get(name) or stored.status
+            fields = status_of(replace(stored, status=before), status, now)
+            if fields == before:
                 continue
+            # Also if the server refuses it: then the others come first the next time.
+            self._turn += 1
+            self._turns[name] = self._turn
             try:
                 await self._client.patch(
                     CAMERA.Status, name, {"status": fields}, namespace=self._namespace, patch_type=PatchType.MERGE
                 )
             except ApiError as error:
-                if _code(error) not in _OF_ONE_OBJECT:
+                if code_of(error) not in OF_ONE_OBJECT:
                     raise
-                if _code(error) != 404 and (note := self._throttle.note("status")):
+                if code_of(error) != 404 and (note := self._throttle.note("status")):
                     log.warning("the status of the camera %s is not accepted: %s %s", name, explain(error), note)
             # A refused status is not tried again until it changes: the others would wait for it.
             self._written[name] = fields
-            self._turn += 1
-            self._turns[name] = self._turn
             written += 1
-        for gone in self._written.keys() - self._resources.keys():
-            del self._written[gone], self._turns[gone]
+        for record in (self._written, self._turns):
+            for gone in record.keys() - self._resources.keys():
+                del record[gone]
 
     async def close(self) -> None:
         """Closes the connection."""
+        await self._secrets.close()
         await self._client.aclose()
 
     def _of_rest(self, name: str) -> Stored:
@@ -261,15 +258,36 @@ class KubernetesStore:
         return stored
 
     async def _list(self) -> None:
-        found: dict[str, Mapping[str, Any]] = {}
-        listing = self._client.list(CAMERA, namespace=self._namespace, chunk_size=500)
+        part = _PART
+        while True:
+            try:
+                async with asyncio.timeout(LIST_S):
+                    self._resources, self._version = await self._listed_objects(part)
+                self._listed = True
+                return
+            except AnswerTooLargeError:
+                if part == _SMALL_PART:
+                    raise
+                part = _SMALL_PART
+            except TimeoutError:
+                raise ApiAnswerError(f"has not listed the cameras within {LIST_S:.0f} s") from None
+
+    async def _listed_objects(self, part: int) -> tuple[dict[str, Kept], str]:
+        """All objects, the oldest if there are too many, and the version of the list."""
+        found: list[Kept] = []
+        count = size = 0
+        listing = self._client.list(CAMERA, namespace=self._namespace, chunk_size=part)
         async for resource in listing:
-            if len(found) < MAX_CAMERAS:
-                found[_name(resource)] = resource
-            elif self._throttle.allow("many"):
-                log.warning("more than %d cameras in this namespace; the others are left out", MAX_CAMERAS)
-        self._resources, self._version = found, listing.resourceVersion
-        self._listed = True
+            if (each := self._kept(resource)) is not None:
+                count += 1
+                size += len(each["spec"])
+                found.append(each)
+            if len(found) >= 2 * MAX_CAMERAS or size > 2 * MAX_TOTAL_BYTES:
+                found = list(bounded(found).values())
+                size = sum(len(each["spec"]) for each in found)
+        if count > MAX_CAMERAS:
+            self._say_many()
+        return bounded(found), listing.resourceVersion
 
     async def _follow(self, stop: asyncio.Event) -> None:
         events = self._client.watch(
@@ -278,81 +296,29 @@ class KubernetesStore:
         async for kind, resource in events:
             if stop.is_set():
                 return
+            found = self._kept(resource)
+            if found is None:
+                continue
+            name = found["metadata"]["name"]
+            before = self._resources.get(name)
+            if before is not None and is_older(found, before):
+                continue  # it began before what REST has written since
             if kind == "DELETED":
-                self._resources.pop(_name(resource), None)
-            elif kind in ("ADDED", "MODIFIED"):
-                self._keep(resource)
+                self._resources.pop(name, None)
+            elif kind in ("ADDED", "MODIFIED") and not put(self._resources, found):
+                self._say_many()
 
-    def _keep(self, resource: Any) -> None:
-        name = _name(resource)
-        if name in self._resources or len(self._resources) < MAX_CAMERAS:
-            self._resources[name] = resource
+    def _kept(self, resource: object) -> Kept | None:
+        found = kept(resource)
+        if found is None and (note := self._throttle.note("object")):
+            log.warning("the API server sent an object that is no camera %s", note)
+        return found
 
-    async def _secret(self, name: str) -> Mapping[str, str] | None:
-        try:
-            secret = await self._client.get(Secret, name, namespace=self._namespace)
-        except ApiError as error:
-            if _code(error) in (403, 404):
-                return None
-            raise
-        return dict(secret.data or {})
+    def _keep(self, resource: object) -> None:
+        """Takes what the API server has answered to a change."""
+        if (found := self._kept(resource)) is not None:
+            put(self._resources, found)
 
-    async def _write_secret(self, name: str, value: str | None) -> None:
-        """Sets or removes one key of the controller's Secret. Raises CameraRefusal."""
-        held = self._secrets.get(LOGINS_SECRET)
-        if value is None and held is not None and name not in held:
-            return
-        with _refusals():
-            try:
-                secret = await self._client.patch(
-                    Secret, LOGINS_SECRET, {"data": {name: value}}, namespace=self._namespace
-                )
-            except ApiError as error:
-                if _code(error) != 404:
-                    raise
-                if value is None:
-                    return
-                raise CameraRefusal(
-                    503, f"The Secret {LOGINS_SECRET} is missing: apply the core's manifest again."
-                ) from None
-        self._secrets[LOGINS_SECRET] = dict(secret.data or {})
-
-
-@contextlib.contextmanager
-def _refusals() -> Iterator[None]:
-    """Turns an error of the API server into a CameraRefusal with its own sentence."""
-    try:
-        yield
-    except API_ERRORS as error:
-        code = _code(error) if isinstance(error, ApiError) else 503
-        status = {400: 400, 404: 404, 409: 412, 422: 400}.get(code, 503)
-        raise CameraRefusal(status, explain(error)) from None
-
-
-def _name(resource: Mapping[str, Any]) -> str:
-    return str(resource["metadata"]["name"])
-
-
-def _code(error: ApiError) -> int:
-    """The HTTP status of an API error. Inside a watch, it is in the error's document only."""
-    response: httpx2.Response | None = error.response
-    return response.status_code if response is not None else int(error.status.code or 500)
-
-
-def explain(error: BaseException) -> str:
-    """An error of the API server as a sentence for people."""
-    if isinstance(error, ApiError):
-        code = _code(error)
-        if code == 403:
-            return f"The API server forbids it: apply the core's manifest again. {str(error.status.message)[:200]}"
-        if code == 404:
-            return "The cluster does not know cameras.elastic-inference.io: apply the core's manifest again."
-        return f"The API server answers {code}: {str(error.status.message)[:200]}"
-    return f"The API server does not answer ({' '.join(str(error).split())[:200] or type(error).__name__})."
-
-
-def _is_expired(error: BaseException) -> bool:
-    """Whether a watch has to start again with a new list."""
-    if isinstance(error, ApiError):
-        return _code(error) == 410
-    return isinstance(error, httpx2.ReadTimeout | httpx2.RemoteProtocolError)
+    def _say_many(self) -> None:
+        if self._throttle.allow("many"):
+            log.warning("more than %d cameras in this namespace; the youngest are left out", MAX_CAMERAS)

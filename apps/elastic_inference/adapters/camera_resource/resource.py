@@ -12,18 +12,21 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
+from elastic_inference.adapters.camera_registry.camera_values import too_large
 from elastic_inference.adapters.camera_registry.state import waits_for_pods
+from elastic_inference.adapters.camera_resource.kept_objects import MANAGED_BY
 from elastic_inference.adapters.camera_resource.schema import GROUP, KIND, NOT_IN_THE_RESOURCE, VERSION
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 
-MANAGED_BY = "app.kubernetes.io/managed-by"
 CONTROLLER = "ei-camera-controller"
 # The only Secret that the controller writes: one key for each camera that was added by REST.
 LOGINS_SECRET = "ei-camera-logins"  # noqa: S105  an object's name
 MAX_SECRET_VALUE = 16384
 # Names of objects: RFC 1123.
 OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,126}[a-z0-9])?")
+SECRET_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 NAME_RULE = "expected lower-case letters, digits, '-' and '.', since the camera becomes a Kubernetes object"
+_MAX_WORDS = 300
 _LIVE = (CameraState.LIVE, CameraState.QUIET)
 _NOT_ASSIGNED = (CameraState.UNASSIGNED, CameraState.PAUSED)
 
@@ -43,15 +46,19 @@ class Stored:
 
 
 def read_camera(resource: Mapping[str, Any], secrets: Mapping[str, Mapping[str, str] | None]) -> Stored:
-    """`secrets` holds the data of each Secret that a camera names, None for one that is missing or forbidden."""
+    """What is kept of an object (`kept`), as a specification.
+
+    `secrets` holds the data of each Secret that a camera names, None for one that is missing or forbidden.
+    """
     metadata = resource["metadata"]
-    name = str(metadata["name"])
-    fields = resource.get("spec")
-    fields = dict(fields) if isinstance(fields, Mapping) else {}
+    name = metadata["name"]
+    fields = from_json(resource["spec"])
     secret = fields.get("login_secret")
-    secret = secret if isinstance(secret, str) else None
-    spec, problem = None, None
+    secret = secret if isinstance(secret, str) and SECRET_NAME.fullmatch(secret) else None
+    spec, problem = None, resource["problem"]
     try:
+        if problem is not None:
+            raise ValueError(problem)
         if any(each in fields for each in NOT_IN_THE_RESOURCE):
             raise ValueError(
                 "spec: expected neither `name` nor `login`: the name is the object's, and the login is in a Secret"
@@ -60,23 +67,17 @@ def read_camera(resource: Mapping[str, Any], secrets: Mapping[str, Mapping[str, 
             fields |= _from_secret(name, secret, secrets.get(secret))
             del fields["login_secret"]
         spec = CameraSpec.model_validate({**fields, "name": name})
+        if problem := too_large(spec):
+            raise ValueError(f"spec: {problem}")
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        problem = f"spec.{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+        where = ".".join(map(str, first["loc"]))[:_MAX_WORDS]  # names that somebody has made up
+        problem = f"spec.{where}: {first['msg'].removeprefix('Value error, ')[:_MAX_WORDS]}"
     except ValueError as error:
-        problem = str(error)
-    labels = metadata.get("labels") or {}
-    status = resource.get("status")
-    return Stored(
-        name,
-        spec,
-        problem,
-        secret,
-        str(metadata.get("resourceVersion", "")),
-        int(metadata.get("generation", 0)),
-        labels.get(MANAGED_BY) == CONTROLLER,
-        status if isinstance(status, Mapping) else {},
-    )
+        spec, problem = None, str(error)
+    by_rest = metadata["labels"].get(MANAGED_BY) == CONTROLLER
+    version, generation = metadata["resourceVersion"], metadata["generation"]
+    return Stored(name, spec, problem or None, secret, version, generation, by_rest, resource["status"])
 
 
 def _from_secret(name: str, secret: str, data: Mapping[str, str] | None) -> dict[str, Any]:
@@ -93,6 +94,9 @@ def _from_secret(name: str, secret: str, data: Mapping[str, str] | None) -> dict
             raise ValueError(f"login_secret: expected JSON in key {name} of the Secret {secret}") from None
         if not isinstance(found, dict):
             raise ValueError(f"login_secret: expected a JSON object in key {name} of the Secret {secret}")
+    elif secret == LOGINS_SECRET:
+        # Its other keys are other cameras' logins, even one that is called `password`.
+        raise ValueError(f"login_secret: the Secret {secret} has no login of the camera {name}")
     else:
         keys = ("user", "password", "url", "substream")
         found = {key: _decoded(secret, key, data[key]).decode() for key in keys if key in data}
@@ -158,7 +162,8 @@ def status_of(stored: Stored, status: CameraStatus, now: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"state": status.state.value, "fps": round(status.fps), "reason": reason}
     fields |= {"worker": status.worker, "observedGeneration": stored.generation}
     before = stored.status.get("conditions")
-    known = {each.get("type"): each for each in before if isinstance(each, Mapping)} if isinstance(before, list) else {}
+    conditions_before = before if isinstance(before, list) else []
+    known = {str(each.get("type")): each for each in conditions_before if isinstance(each, Mapping)}
     conditions = []
     state = "".join(part.capitalize() for part in status.state.value.split("_"))
     for kind, holds, cause, words in (

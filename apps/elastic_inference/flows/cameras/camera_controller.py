@@ -20,8 +20,9 @@ from elastic_inference.adapters.camera_registry.listing import CameraListing
 from elastic_inference.adapters.camera_registry.owner import CameraOwner
 from elastic_inference.adapters.camera_registry.requests import pause
 from elastic_inference.adapters.camera_registry.state import status_of
-from elastic_inference.adapters.camera_resource.kubernetes_store import API_ERRORS, KubernetesStore, connect
-from elastic_inference.adapters.camera_resource.kubernetes_store import explain as explain_api
+from elastic_inference.adapters.camera_resource.api_errors import API_ERRORS
+from elastic_inference.adapters.camera_resource.api_errors import explain as explain_api
+from elastic_inference.adapters.camera_resource.kubernetes_store import KubernetesStore, connect
 from elastic_inference.adapters.redis_connection import connect_async, explain
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.base.config import CameraControllerSettings

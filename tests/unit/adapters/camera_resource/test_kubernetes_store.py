@@ -9,9 +9,11 @@ import pytest
 from lightkube.core.exceptions import ApiError
 from lightkube.models.meta_v1 import Status
 
-from elastic_inference.adapters.camera_resource import kubernetes_store
-from elastic_inference.adapters.camera_resource.kubernetes_store import KubernetesStore, explain
-from elastic_inference.adapters.camera_resource.resource import CONTROLLER, LOGINS_SECRET, MANAGED_BY
+from elastic_inference.adapters.camera_resource import camera_secrets
+from elastic_inference.adapters.camera_resource.api_errors import explain
+from elastic_inference.adapters.camera_resource.kept_objects import MANAGED_BY, kept, put
+from elastic_inference.adapters.camera_resource.kubernetes_store import KubernetesStore
+from elastic_inference.adapters.camera_resource.resource import CONTROLLER, LOGINS_SECRET
 from elastic_inference.domain.camera import CameraState, CameraStatus
 
 
@@ -36,8 +38,15 @@ def store_of(server: Any, names: str) -> KubernetesStore:
     """A store whose objects have these names, of one letter each."""
     store = KubernetesStore(server, "default")
     for name in names:
-        store._resources[name] = {"metadata": {"name": name}, "spec": {"url": "rtsp://10.0.0.7/live"}}
+        add(store, name)
     return store
+
+
+def add(store: KubernetesStore, name: str, labels: dict[str, str] | None = None) -> None:
+    spec = {"url": "rtsp://10.0.0.7/live"}
+    found = kept({"metadata": {"name": name, "labels": labels}, "spec": spec})
+    assert found is not None
+    assert put(store._resources, found)
 
 
 async def test_a_status_that_is_not_accepted_stops_no_other() -> None:
@@ -76,11 +85,11 @@ class Logins:
 
 
 async def test_a_login_goes_once_its_object_has_been_gone_for_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubernetes_store, "SECRETS_EVERY_S", 0.0)
+    monkeypatch.setattr(camera_secrets, "SECRETS_EVERY_S", 0.0)
     server: Any = Logins("a", "b")
-    store = store_of(server, "ab")
-    for resource in store._resources.values():
-        dict(resource)["metadata"]["labels"] = {MANAGED_BY: CONTROLLER}
+    store = store_of(server, "")
+    for name in "ab":
+        add(store, name, {MANAGED_BY: CONTROLLER})
     store._listed, store._problem = True, ""
     for _ in range(3):
         await store.refresh()
@@ -89,7 +98,7 @@ async def test_a_login_goes_once_its_object_has_been_gone_for_two_looks(monkeypa
     server.data["new"] = "e30="  # REST writes a login before its object
     await store.refresh()
     assert set(server.data) == {"a", "b", "new"}
-    store._resources["new"] = {"metadata": {"name": "new", "labels": {MANAGED_BY: CONTROLLER}}, "spec": {}}
+    add(store, "new", {MANAGED_BY: CONTROLLER})
     await store.refresh()
     assert set(server.data) == {"a", "new"}
     store._resources.clear()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from elastic_inference.adapters.camera_resource.kept_objects import kept
 from elastic_inference.adapters.camera_resource.resource import (
     LOGINS_SECRET,
     Stored,
@@ -18,6 +20,15 @@ from elastic_inference.adapters.camera_resource.resource import (
 )
 from elastic_inference.domain.camera import CameraSpec, CameraState, CameraStatus
 
+# Each character takes 12 bytes in the registry.
+FAT_ZONES = [
+    {
+        "name": f"z-{number}",
+        "points": [[0, 0], [0, 1], [1, 1]],
+        "labels": ["\U0001f4f7" * 120 + str(each) for each in range(2)],
+    }
+    for number in range(30)
+]
 SECRETS = {"user": "root", "password": "s3cret!"}
 
 
@@ -30,6 +41,12 @@ def resource(**fields: Any) -> dict[str, Any]:
         "metadata": {"name": "gate-1", "resourceVersion": "7", "generation": 3},
         "spec": {"url": "rtsp://192.0.2.1/1", **fields},
     }
+
+
+def read(resource: dict[str, Any], secrets: Mapping[str, Any]) -> Stored:
+    found = kept(resource)
+    assert found is not None
+    return read_camera(found, secrets)
 
 
 def encoded(**values: str) -> dict[str, str]:
@@ -51,12 +68,12 @@ def test_what_rest_adds_comes_back_from_the_cluster(fields: dict[str, Any]) -> N
     entry = secret_entry(wanted)
     text = json.dumps(made)
     assert not any(secret in text for secret in ("s3cret!", "abc", "def"))
-    stored = read_camera(made, {LOGINS_SECRET: {"gate-1": entry} if entry else {}})
+    stored = read(made, {LOGINS_SECRET: {"gate-1": entry} if entry else {}})
     assert (stored.spec, stored.problem, stored.by_rest) == (wanted, None, True)
 
 
 def test_a_users_own_secret_holds_user_password_and_url() -> None:
-    stored = read_camera(resource(login_secret="own"), {"own": encoded(**SECRETS, url="rtsp://192.0.2.1/1?a=b")})
+    stored = read(resource(login_secret="own"), {"own": encoded(**SECRETS, url="rtsp://192.0.2.1/1?a=b")})
     assert stored.spec == spec(login=SECRETS, url="rtsp://192.0.2.1/1?a=b")
     assert (stored.secret, stored.by_rest) == ("own", False)
 
@@ -76,25 +93,32 @@ def test_a_users_own_secret_holds_user_password_and_url() -> None:
         ({"login_secret": "own"}, {"own": encoded(**{"gate-1": "[1]"})}, "expected a JSON object in key gate-1"),
         ({"login_secret": "own"}, {"own": encoded(**{"gate-1": "{"})}, "expected JSON in key"),
         ({"login_secret": "own"}, {"own": encoded(user="u", password="p" * 2000)}, "spec.login.password: "),
+        ({"login_secret": "../secrets/own"}, {"../secrets/own": encoded(**SECRETS)}, "spec.login_secret: "),
+        ({"login_secret": LOGINS_SECRET}, {LOGINS_SECRET: encoded(**SECRETS)}, "has no login of the camera gate-1"),
+        ({"x" * 2000: 1}, {}, "Extra inputs"),
+        ({"labels": {"a": "x" * 2_000_000}}, {}, "spec: expected at most 64 kB"),
+        ({"labels": {"a": "\ud800"}}, {}, "spec: expected at most 64 kB of JSON"),
+        ({"zones": FAT_ZONES}, {}, "spec: expected a camera of at most 64 kB"),
     ],
 )
 def test_what_cannot_be_used_says_why_and_shows_no_secret(
     fields: dict[str, Any], secrets: dict[str, Any], problem: str
 ) -> None:
-    stored = read_camera(resource(**fields), secrets)
+    stored = read(resource(**fields), secrets)
     assert stored.spec is None
     assert problem in (stored.problem or "")
     assert "s3cret!" not in (stored.problem or "")
+    assert len(stored.problem or "") < 1000, "it is written into the status and the log"
 
 
 @pytest.mark.parametrize("fields", [None, "text", 7, [], {"url": 5}, {"url": None}])
 def test_an_object_of_another_shape_is_a_problem_not_an_exception(fields: Any) -> None:
-    stored = read_camera({"metadata": {"name": "gate-1"}, "spec": fields}, {})
+    stored = read({"metadata": {"name": "gate-1"}, "spec": fields}, {})
     assert (stored.spec, bool(stored.problem)) == (None, True)
 
 
 def stored_with(status: dict[str, Any] | None = None, **fields: Any) -> Stored:
-    return read_camera({**resource(**fields), "status": status}, {})
+    return read({**resource(**fields), "status": status}, {})
 
 
 def test_a_live_camera_has_only_true_conditions() -> None:
