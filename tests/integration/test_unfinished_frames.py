@@ -244,3 +244,15 @@ def test_where_ffmpeg_connects_itself_it_takes_little_memory() -> None:
     frames, grown_mb = map(int, done.stdout.split())
     assert frames >= 9
     assert grown_mb < 100
+
+
+@BOTH
+def test_a_playlist_of_very_many_versions_is_not_read(opens: Callable[[str], Source]) -> None:
+    """FFmpeg took 10 kB for each, and seconds to look at all."""
+    entry = b"#EXT-X-STREAM-INF:BANDWIDTH=%d\nv%d.m3u8\n"
+    body = b"#EXTM3U\n" + b"".join(entry % (number + 1, number) for number in range(1000))
+    head = HEAD % (b"200 OK", b"Content-Type: application/vnd.apple.mpegurl\r\n")
+    with serving(head + body) as camera:
+        with pytest.raises(SourceError, match="names more than 128 versions of its stream: use the address of one"):
+            opens(f"http://127.0.0.1:{camera.port}/live.m3u8")
+        assert len(camera.asked) == 1

@@ -161,6 +161,8 @@ class HlsProxy:
             client.sendall(data if begun else b"%b\r\n%b" % (head, data))
             begun = True
         if playlist:
+            if refusal := self._playlists.add_versions(bytes(playlist)):
+                raise SourceError(f"{self._what} {refusal}")
             text = self._plain(bytes(playlist))
             lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
             client.sendall(b"%bContent-Length: %d\r\n\r\n%b" % (b"\r\n".join(lines), len(text), text))

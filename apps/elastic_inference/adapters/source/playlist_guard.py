@@ -11,6 +11,9 @@ from elastic_inference.adapters.source.input_errors import NO_HTTP
 
 # A day of two-second segments has 3 MB.
 MAX_PLAYLIST_BYTES = 4 << 20
+# FFmpeg keeps 10 kB for each, and asks for all of them.
+MAX_VERSIONS = 128
+_VERSION_TAGS = (b"#EXT-X-STREAM-INF:", b"#EXT-X-MEDIA:")
 _MAX_HEAD_BYTES = 32768
 _ENCODED = re.compile(rb"(?im)^content-encoding[ \t]*:[ \t]*(?!identity[ \t]*\r?$)\S")
 _CHUNKED = re.compile(rb"(?im)^transfer-encoding[ \t]*:")
@@ -19,10 +22,19 @@ _LONGEST_CHUNK_HEAD = 256
 
 
 class PlaylistBytes:
-    """How much of playlists has come since the last complete frame, over all connections of a camera."""
+    """How much of playlists has come, over all connections of a camera: bytes since the last complete frame, versions
+    of the stream since the begin."""
 
     def __init__(self) -> None:
         self.count = 0
+        self._versions = 0
+
+    def add_versions(self, playlist: bytes) -> str:
+        """Counts the versions that a whole playlist names. Returns why it is refused, after the camera's name."""
+        self._versions += sum(playlist.count(tag) for tag in _VERSION_TAGS)
+        if self._versions <= MAX_VERSIONS:
+            return ""
+        return f"names more than {MAX_VERSIONS} versions of its stream: use the address of one of them."
 
 
 class PlaylistGuard:
