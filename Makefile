@@ -20,6 +20,8 @@ FUZZ := build/fuzz
 ARGS ?=
 # Tests wait three quarters of the time, so each core has room for three workers.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? 3 * cores : 8)))
+# Compilers and linters keep what they make. To copy it out of Node's small nursery takes a tenth of their CPU time.
+export NODE_OPTIONS ?= --max-semi-space-size=64
 # The tests start services hundreds of times. Without bytecode, each start would compile the whole package.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -118,7 +120,6 @@ dashboard-types: dashboard
 dashboard-tests: dashboard
 	@cd spa && npm test --silent
 
-# Not beside the build, which writes a file that is checked.
 dashboard-checks: dashboard-tests
 	@$(MAKE) --no-print-directory lint-dashboard dashboard-types
 

@@ -32,6 +32,8 @@ export default defineConfig({
     include: [process.env.EI_E2E_INCLUDE ?? 'tests/e2e/dashboard/*.e2e.ts'],
     // Most of the time a test waits; each file has its own services and browser.
     maxWorkers: 3,
+    // What all files import (Playwright, axe) takes longer to load than most files' services. They share nothing else.
+    isolate: false,
     sequence: { sequencer: SlowFirst },
     // A busy machine can make a test late. One that fails runs once more, and the report says so (retry x1).
     retry: 1,

@@ -14,16 +14,16 @@ once_more() { # exit-code command...
     "${@:2}" --last-failed --last-failed-no-failures none --maxfail 3 -v
 }
 
-# Unit tests compute. The others wait three quarters of the time, so unit tests run beside them and take the CPU that
-# they leave. The slow files come first (tests/conftest.py), so that short ones fill the end. The tests of a file stay
-# together, since they share services. Two runs cannot share pytest's cache, which keeps what has failed.
+# Unit tests compute. The others wait three quarters of the time, so unit tests run beside them, in one process: for a
+# second one, to read all files once more takes a tenth of the CPU time of all unit tests. The slow files come first
+# (tests/conftest.py), so that short ones fill the end. The tests of a file stay together, since they share services.
+# Two runs cannot share pytest's cache, which keeps what has failed.
 side_by_side() { # workers
-    local marks=(-m 'not alone and not load') order=(--dist loadfile --no-loadscope-reorder) cores others unit
+    local marks=(-m 'not alone and not load') order=(--dist loadfile --no-loadscope-reorder) others unit
     local other_tests=("$pytest" "${marks[@]}" tests/e2e tests/integration)
     local unit_tests=("$pytest" "${marks[@]}" tests/unit -o cache_dir=.pytest_cache/unit)
-    cores=$(nproc)
     mkdir -p build
-    nice -n 5 "${unit_tests[@]}" -n "$(($1 < cores ? $1 : cores))" "${order[@]}" >"$unit_log" 2>&1 &
+    "${unit_tests[@]}" >"$unit_log" 2>&1 &
     # Each worker reads all files. On a fresh clone each would also compile all: one reader does that before.
     [[ -d tests/integration/__pycache__ ]] || "${other_tests[@]}" --collect-only -qq >/dev/null
     "${other_tests[@]}" -n "$1" "${order[@]}"

