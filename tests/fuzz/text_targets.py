@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from elastic_inference.adapters.catalogue.entries import Decoding, load_side_file
+from elastic_inference.adapters.catalogue.entries import Decoding, keys_of, load_side_file
 from elastic_inference.adapters.catalogue.export_metadata import ExportMetadata, beside, from_mapping
 from elastic_inference.adapters.redis_server_check import find_problem
 from elastic_inference.base.forwarded import check_prefix
@@ -94,7 +94,7 @@ def _side_seeds() -> list[bytes]:
 
 def _side_inputs() -> st.SearchStrategy[bytes]:
     """YAML maps with the known keys and any values."""
-    keys = [*Decoding.model_fields, "names", "task", "stride", "imgsz", "kpt_shape", "head", "<<", "&a x", "*a"]
+    keys = [*keys_of(Decoding), "names", "task", "stride", "imgsz", "kpt_shape", "head", "<<", "&a x", "*a"]
     value = st.sampled_from(
         ["1", "-1", "on", "2024-99-99", "{0: a}", "{.inf: a}", "[640, 640]", "'[²,²]'", '"{1e999: 1}"', "&a [x]", "*a"]
     )

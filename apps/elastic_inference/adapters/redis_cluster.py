@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import AskError, AuthenticationError, ConnectionError
@@ -70,12 +68,14 @@ class SlotFinder:
 
     async def find_async(self) -> SlotTable:
         """As `find`."""
+        # Services that use threads do not load asyncio.
+        from redis.asyncio import Redis  # noqa: PLC0415
+        from redis.asyncio.retry import Retry as AsyncRetry  # noqa: PLC0415
+
         attempt = _Attempt()
         for host, port in self._asked:
             with attempt:
-                async with redis.asyncio.Redis(
-                    host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **self._options
-                ) as client:
+                async with Redis(host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **self._options) as client:
                     answer: Any = await client.execute_command("CLUSTER SLOTS", keys=[])  # type: ignore[no-untyped-call]
                     return self._learn(answer, (host, port))
         raise attempt.last
@@ -135,27 +135,4 @@ class SlotConnection(redis.Connection):
 
 
 class TlsSlotConnection(SlotConnection, redis.SSLConnection):
-    """The same over TLS."""
-
-
-class AsyncSlotConnection(redis.asyncio.Connection):
-    """Like `SlotConnection`, for asyncio."""
-
-    def __init__(self, *, find_owner: Callable[[], Any], **options: Any) -> None:
-        self._find_owner = find_owner
-        super().__init__(**options)
-
-    async def _connect(self) -> None:
-        self.host, self.port = await self._find_owner()
-        await super()._connect()  # type: ignore[no-untyped-call]
-
-    async def read_response(self, *args: Any, **options: Any) -> Any:
-        try:
-            return await super().read_response(*args, **options)
-        except AskError:
-            await self.disconnect()
-            raise
-
-
-class TlsAsyncSlotConnection(AsyncSlotConnection, redis.asyncio.SSLConnection):
     """The same over TLS."""

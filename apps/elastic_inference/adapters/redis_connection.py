@@ -7,14 +7,12 @@ retries on its own, since services have their own backoff. Independent of keys a
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
 from redis.exceptions import (
@@ -28,6 +26,7 @@ from redis.retry import Retry
 
 from elastic_inference.adapters.redis_errors import REDIS_ERRORS
 from elastic_inference.base import config
+from elastic_inference.base.late_names import late_names
 from elastic_inference.base.ports import QUEUE_PORT
 from elastic_inference.base.redis_url import RedisUrl, parse_redis_url
 from elastic_inference.base.url import url_credentials
@@ -35,6 +34,7 @@ from elastic_inference.domain.errors import SettingError
 
 if TYPE_CHECKING:
     from elastic_inference.adapters.redis_cluster import Address, SlotFinder
+    from elastic_inference.adapters.redis_connection_async import connect_async, connect_nodes_async
 
 # What Sentinel and clusters need is loaded for their URLs alone.
 # ruff: noqa: PLC0415
@@ -48,6 +48,15 @@ __all__ = [
     "is_cluster",
 ]
 
+# asyncio and redis-py's part for it are a tenth of the imports of services that use threads.
+__getattr__ = late_names(
+    __name__,
+    {
+        "connect_async": "elastic_inference.adapters.redis_connection_async",
+        "connect_nodes_async": "elastic_inference.adapters.redis_connection_async",
+    },
+)
+
 CONNECT_TIMEOUT_S = 3.0
 # Longer than any of our blocking commands (BLPOP: 1 s), short enough to notice a dead peer.
 ANSWER_TIMEOUT_S = 5.0
@@ -60,16 +69,16 @@ def connect(target: config.RedisTarget, *, key: str | None = None, name: str = "
     each new connection asks for its owner; without `key`, each command goes to the server that owns its own (see
     `redis_spread`). Raises SettingError for an invalid URL; commands raise REDIS_ERRORS.
     """
-    url = _parse(target)
-    options = _options(target, url, name) | {"retry": Retry(NoBackoff(), 0)}
+    url = parse_target(target)
+    options = options_of(target, url, name) | {"retry": Retry(NoBackoff(), 0)}
     if url.is_socket:
         return redis.Redis(unix_socket_path=url.path, **options)
     if url.is_sentinel:
         from redis.sentinel import Sentinel
 
-        sentinel_options = _sentinel_options(target, url) | {"retry": Retry(NoBackoff(), 0)}
+        of_sentinels = sentinel_options(target, url) | {"retry": Retry(NoBackoff(), 0)}
         sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
-            list(url.hosts), sentinel_kwargs=sentinel_options, **_tls(target, url), **options
+            list(url.hosts), sentinel_kwargs=of_sentinels, **tls_options(target, url), **options
         )
         client: redis.Redis = sentinels.master_for(url.master, redis_class=_SentinelClient)
         return client
@@ -77,82 +86,33 @@ def connect(target: config.RedisTarget, *, key: str | None = None, name: str = "
         from elastic_inference.adapters.redis_spread import SpreadClient
 
         return SpreadClient(
-            partial(_slot_finder, url, target),
-            lambda address: redis.Redis(host=address[0], port=address[1], **_tls(target, url), **options),
+            partial(slot_finder, url, target),
+            lambda address: redis.Redis(host=address[0], port=address[1], **tls_options(target, url), **options),
         )
     if url.is_cluster:
         from elastic_inference.adapters.redis_cluster import SlotConnection, TlsSlotConnection
 
         pool = redis.ConnectionPool(
             connection_class=TlsSlotConnection if url.is_tls else SlotConnection,
-            find_owner=_owner_finder(_slot_finder(url, target), str(key)),
-            **_tls_files(target, url),
+            find_owner=_owner_finder(slot_finder(url, target), str(key)),
+            **tls_files(target, url),
             **options,
         )
         return redis.Redis.from_pool(pool)
     (host, port) = url.hosts[0]
-    return redis.Redis(host=host, port=port, **_tls(target, url), **options)
-
-
-def connect_async(target: config.RedisTarget, *, key: str | None = None, name: str = "") -> redis.asyncio.Redis:
-    """Like `connect`, for asyncio."""
-    url = _parse(target)
-    options = _options(target, url, name) | {"retry": AsyncRetry(NoBackoff(), 0)}
-    if url.is_socket:
-        return redis.asyncio.Redis(unix_socket_path=url.path, **options)
-    if url.is_sentinel:
-        from redis.asyncio.sentinel import Sentinel
-
-        sentinel_options = _sentinel_options(target, url) | {"retry": AsyncRetry(NoBackoff(), 0)}
-        sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
-            list(url.hosts), sentinel_kwargs=sentinel_options, **_tls(target, url), **options
-        )
-        client: redis.asyncio.Redis = sentinels.master_for(url.master, redis_class=_AsyncSentinelClient)
-        return client
-    if url.is_cluster and key is None:
-        from elastic_inference.adapters.redis_spread_async import AsyncSpreadClient
-
-        return AsyncSpreadClient(
-            _slot_finder(url, target),
-            lambda address: redis.asyncio.Redis(host=address[0], port=address[1], **_tls(target, url), **options),
-        )
-    if url.is_cluster:
-        from elastic_inference.adapters.redis_cluster import AsyncSlotConnection, TlsAsyncSlotConnection
-
-        pool = redis.asyncio.ConnectionPool(
-            connection_class=TlsAsyncSlotConnection if url.is_tls else AsyncSlotConnection,
-            find_owner=_async_owner_finder(_slot_finder(url, target), str(key)),
-            **_tls_files(target, url),
-            **options,
-        )
-        return redis.asyncio.Redis.from_pool(pool)
-    (host, port) = url.hosts[0]
-    return redis.asyncio.Redis(host=host, port=port, **_tls(target, url), **options)
-
-
-async def connect_nodes_async(target: config.RedisTarget, name: str = "") -> list[redis.asyncio.Redis]:
-    """One client for each server that owns slots of a cluster. Raises REDIS_ERRORS if no seed answers."""
-    url = _parse(target)
-    options = _options(target, url, name) | _tls(target, url)
-    from elastic_inference.adapters.redis_cluster import SlotFinder
-
-    table = await SlotFinder(url.hosts, options).find_async()
-    return [
-        redis.asyncio.Redis(host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **options)
-        for host, port in table.addresses
-    ]
+    return redis.Redis(host=host, port=port, **tls_options(target, url), **options)
 
 
 def is_cluster(target: config.RedisTarget) -> bool:
     """Whether the target is a Redis Cluster, whose keys lie on several servers."""
-    return _parse(target).is_cluster
+    return parse_target(target).is_cluster
 
 
 def explain(error: Exception, target: config.RedisTarget) -> str:
     """One log line that says what is wrong with the Redis at `target`, without a secret."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, (AuthenticationError, AuthorizationError)) or "NOAUTH" in text or "WRONGPASS" in text:
-        url = _parse(target)
+        url = parse_target(target)
         user = f"user {url.username!r}" if url.username else "the default user"
         given = "its password is wrong" if url.password else "it asks for a password and none is set"
         return f"Redis at {target} refuses {user}: {given}, or the user is disabled ({_short(text)})"
@@ -179,7 +139,7 @@ def _short(text: str) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def _parse(target: config.RedisTarget) -> RedisUrl:
+def parse_target(target: config.RedisTarget) -> RedisUrl:
     """The target's URL; a login of the target's own replaces the URL's."""
     try:
         url = parse_redis_url(target.url.get_secret_value())
@@ -189,7 +149,8 @@ def _parse(target: config.RedisTarget) -> RedisUrl:
     return replace(url, username=target.username or url.username, password=password)
 
 
-def _options(target: config.RedisTarget, url: RedisUrl, name: str) -> dict[str, Any]:
+def options_of(target: config.RedisTarget, url: RedisUrl, name: str) -> dict[str, Any]:
+    """Options of each connection, without TLS and retries."""
     return {
         "db": url.database,
         "username": url.username,
@@ -205,10 +166,11 @@ def _options(target: config.RedisTarget, url: RedisUrl, name: str) -> dict[str, 
     } | ({} if url.is_socket else {"socket_keepalive": True})
 
 
-def _slot_finder(url: RedisUrl, target: config.RedisTarget) -> SlotFinder:
+def slot_finder(url: RedisUrl, target: config.RedisTarget) -> SlotFinder:
+    """Finds the servers of a cluster."""
     from elastic_inference.adapters.redis_cluster import SlotFinder
 
-    return SlotFinder(url.hosts, _options(target, url, "") | _tls(target, url))
+    return SlotFinder(url.hosts, options_of(target, url, "") | tls_options(target, url))
 
 
 def _owner_finder(finder: SlotFinder, key: str) -> Callable[[], Address]:
@@ -217,33 +179,26 @@ def _owner_finder(finder: SlotFinder, key: str) -> Callable[[], Address]:
     return lambda: finder.find().owner(slot_of(key))
 
 
-def _async_owner_finder(finder: SlotFinder, key: str) -> Callable[[], Awaitable[Address]]:
-    from elastic_inference.adapters.redis_cluster import slot_of
-
-    async def find() -> Address:
-        return (await finder.find_async()).owner(slot_of(key))
-
-    return find
-
-
-def _tls_files(target: config.RedisTarget, url: RedisUrl) -> dict[str, Any]:
+def tls_files(target: config.RedisTarget, url: RedisUrl) -> dict[str, Any]:
+    """Options of TLS, for classes of connections that always use it; {} without TLS."""
     if not url.is_tls:
         return {}
     return {"ssl_ca_certs": target.ca_file, "ssl_cert_reqs": "required", "ssl_min_version": ssl.TLSVersion.TLSv1_2}
 
 
-def _tls(target: config.RedisTarget, url: RedisUrl) -> dict[str, Any]:
-    return {"ssl": True, **_tls_files(target, url)} if url.is_tls else {}
+def tls_options(target: config.RedisTarget, url: RedisUrl) -> dict[str, Any]:
+    """Options of TLS for a client; {} without TLS."""
+    return {"ssl": True, **tls_files(target, url)} if url.is_tls else {}
 
 
-def _sentinel_options(target: config.RedisTarget, url: RedisUrl) -> dict[str, Any]:
+def sentinel_options(target: config.RedisTarget, url: RedisUrl) -> dict[str, Any]:
     """Options for the sentinels. They have a login only if the URL holds one besides the target's own."""
     options: dict[str, Any] = {
         "socket_timeout": CONNECT_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry_on_error": [],
         "protocol": 2,
-        **_tls(target, url),
+        **tls_options(target, url),
     }
     if target.password is not None:
         user, password = url_credentials(target.url.get_secret_value())
@@ -259,13 +214,3 @@ class _SentinelClient(redis.Redis):
         super().close()
         for sentinel in manager.sentinels:
             sentinel.close()
-
-
-class _AsyncSentinelClient(redis.asyncio.Redis):
-    """Like `_SentinelClient`, for asyncio."""
-
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        manager = self.connection_pool.sentinel_manager  # type: ignore[attr-defined]
-        await super().aclose(close_connection_pool)
-        for sentinel in manager.sentinels:
-            await sentinel.aclose()

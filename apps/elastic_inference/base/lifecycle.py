@@ -5,7 +5,6 @@ Called by every entry point. Uses Prometheus' text format, but neither Redis nor
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -15,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -22,6 +22,9 @@ from prometheus_client.exposition import choose_encoder
 from elastic_inference.base.bounded_server import BoundedServer
 from elastic_inference.base.log import MAX_VALUE, one_line
 from elastic_inference.base.stop_signals import watch_signals
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +164,8 @@ class Lifecycle:
 
     def stop_event(self) -> asyncio.Event:
         """An event of the running loop that is set when the stop begins."""
+        import asyncio  # noqa: PLC0415  services that use threads do not load it
+
         loop, event = asyncio.get_running_loop(), asyncio.Event()
 
         def begin() -> None:

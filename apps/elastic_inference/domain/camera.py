@@ -31,8 +31,9 @@ from elastic_inference.domain.camera_choices import (
     Transport,
 )
 from elastic_inference.domain.events.rules import MAX_LINES, MAX_ZONES, CameraRules, Line, Zone, each_name_once
-from elastic_inference.domain.fields import CLOSED, Count, Name, Rate
+from elastic_inference.domain.fields import Count, Name, Rate
 from elastic_inference.domain.hidden_url import hide_values
+from elastic_inference.domain.late import CLOSED
 
 MAX_CAMERAS = 4096
 # The cost of a camera, in CPU seconds a second, while no camera of the pool has been measured.

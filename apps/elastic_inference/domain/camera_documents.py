@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from elastic_inference.domain.camera import CameraLogin, CameraSpec, CameraStatus, CameraUrl, Certificate
 from elastic_inference.domain.camera_choices import Transport
-from elastic_inference.domain.fields import CLOSED, Count, Name
+from elastic_inference.domain.fields import Count, Name
+from elastic_inference.domain.late import CLOSED
 from elastic_inference.domain.probe_report import ProbeReport
 
 # The maximum of a JPEG in a probe's answer, which goes through Redis.

@@ -5,12 +5,11 @@ A document is a dataclass. Pydantic makes its reader, its JSON and its JSON Sche
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, PlainSerializer, ValidationError
+from pydantic import AfterValidator, Field, JsonValue, PlainSerializer, ValidationError
 from pydantic_core import to_json
 
 from elastic_inference.domain import keys
@@ -18,8 +17,6 @@ from elastic_inference.domain import keys
 MAX_ATTRIBUTES = 32
 MAX_ATTRIBUTE_NAME = 64
 MAX_ATTRIBUTES_BYTES = 4096
-# A document with other fields is refused.
-CLOSED = ConfigDict(extra="forbid", defer_build=True)
 _NAME = keys.NAME_PATTERN.pattern
 _SHOWN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}|[0-9]{1,4}")
 
@@ -44,7 +41,7 @@ Rate = Annotated[float, Field(ge=0)]
 Pixels = Annotated[int, Field(ge=1, description="Of the frame, pixels.")]
 Attributes = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=MAX_ATTRIBUTE_NAME)], JsonValue],
-    Field(max_length=MAX_ATTRIBUTES, exclude_if=operator.not_),
+    Field(max_length=MAX_ATTRIBUTES),
     AfterValidator(_limit_size),
 ]
 

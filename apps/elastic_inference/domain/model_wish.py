@@ -9,36 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError, with_config
+from elastic_inference.domain.late import CLOSED, late, with_config
 
-from elastic_inference.domain.fields import CLOSED, Count, Name, Rate
+if TYPE_CHECKING:
+    import pydantic
+
+    from elastic_inference.domain import fields, model_fields
+else:
+    pydantic, fields = late("pydantic"), late("elastic_inference.domain.fields")
+    model_fields = late("elastic_inference.domain.model_fields")
 
 MAX_WISH_BYTES = 4096
 MAX_MESSAGE = 300
 DEFAULT_TIME_FACTOR = 3.0
 DEFAULT_SHARE = 0.1
-
-WishId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", description="Names this request.")]
-Message = Annotated[str, Field(max_length=MAX_MESSAGE, description="The reason as a sentence.")]
-ModelName = Annotated[
-    Name,
-    Field(description="As in INFER_MODEL_NAME: a model in the pods' models folder, such as yolox-nano_FP32."),
-]
-_TimeFactor = Annotated[
-    float,
-    Field(
-        strict=True,
-        gt=0,
-        le=100,
-        description="The model fails if a frame takes more than this many times the CPU time of the running model.",
-    ),
-]
-_MinAgreement = Annotated[
-    float, Field(strict=True, ge=0, le=1, description="The model fails if its agreement with the running one is lower.")
-]
-Share = Annotated[float, Field(strict=True, gt=0, le=1, description="Which share of the frames the canary infers too.")]
+R = TypeVar("R")
 
 
 class ModelFailure(StrEnum):
@@ -69,8 +57,8 @@ class ModelStage(StrEnum):
 class TrialLimits:
     """When a model counts as failed in the comparison with the running one."""
 
-    max_time_factor: _TimeFactor = DEFAULT_TIME_FACTOR
-    min_agreement: _MinAgreement = 0.0
+    max_time_factor: model_fields.TimeFactor = DEFAULT_TIME_FACTOR
+    min_agreement: model_fields.MinAgreement = 0.0
 
 
 @with_config(CLOSED)
@@ -78,7 +66,7 @@ class TrialLimits:
 class ModelChoice(TrialLimits):
     """A model that all pods of a type should run."""
 
-    model: ModelName
+    model: model_fields.ModelName
 
 
 @with_config(CLOSED)
@@ -86,7 +74,7 @@ class ModelChoice(TrialLimits):
 class CanaryChoice(ModelChoice):
     """A model that all pods of a type should try beside the running one."""
 
-    share: Share = DEFAULT_SHARE
+    share: model_fields.Share = DEFAULT_SHARE
 
 
 @with_config(CLOSED)
@@ -94,12 +82,13 @@ class CanaryChoice(ModelChoice):
 class ModelWish:
     """What is asked of all pods of a type. Without `choice`, they run the model of their settings."""
 
-    id: WishId
+    id: model_fields.WishId
     choice: ModelChoice | None = None
     former: Annotated[
-        ModelName | None, Field(description="What the pods go back to on failure; null is the model of their settings.")
+        model_fields.ModelName | None,
+        pydantic.Field(description="What the pods go back to on failure; null is the model of their settings."),
     ] = None
-    canary_id: WishId | None = None
+    canary_id: model_fields.WishId | None = None
     canary: CanaryChoice | None = None
 
 
@@ -108,10 +97,10 @@ class ModelWish:
 class Failure:
     """A wished model failed in a pod, so no pod runs or tries it."""
 
-    id: WishId
+    id: model_fields.WishId
     reason: ModelFailure
-    message: Message
-    pod: Annotated[str, Field(max_length=200, description="The pod that saw it.")]
+    message: model_fields.Message
+    pod: Annotated[str, pydantic.Field(max_length=200, description="The pod that saw it.")]
 
 
 @with_config(CLOSED)
@@ -119,20 +108,30 @@ class Failure:
 class Figures:
     """The canary beside the running model, over the newest sampled frames of one pod."""
 
-    frames: Annotated[Count, Field(description="Frames that both have inferred since the canary began.")]
+    frames: Annotated[
+        fields.Count, pydantic.Field(description="Frames that both have inferred since the canary began.")
+    ]
     agreement: Annotated[
         float | None,
-        Field(
+        pydantic.Field(
             ge=0,
             le=1,
             description="Twice the detections that both have, over all detections of both; null while there are none. "
             "Both have a detection if label and box agree (IoU of at least 0.5).",
         ),
     ] = None
-    confidence: Annotated[Rate | None, Field(description="Mean confidence of the running model's detections.")] = None
-    canary_confidence: Annotated[Rate | None, Field(description="Mean confidence of the canary's detections.")] = None
-    frame_s: Annotated[Rate | None, Field(description="CPU seconds of the running model for a frame.")] = None
-    canary_frame_s: Annotated[Rate | None, Field(description="CPU seconds of the canary for a frame.")] = None
+    confidence: Annotated[
+        fields.Rate | None, pydantic.Field(description="Mean confidence of the running model's detections.")
+    ] = None
+    canary_confidence: Annotated[
+        fields.Rate | None, pydantic.Field(description="Mean confidence of the canary's detections.")
+    ] = None
+    frame_s: Annotated[
+        fields.Rate | None, pydantic.Field(description="CPU seconds of the running model for a frame.")
+    ] = None
+    canary_frame_s: Annotated[
+        fields.Rate | None, pydantic.Field(description="CPU seconds of the canary for a frame.")
+    ] = None
 
 
 @with_config(CLOSED)
@@ -140,9 +139,9 @@ class Figures:
 class PodModel:
     """What one pod does about the wish, as it reports every second."""
 
-    wish: WishId | None = None
+    wish: model_fields.WishId | None = None
     stage: ModelStage = ModelStage.RUNS
-    canary: ModelName | None = None
+    canary: model_fields.ModelName | None = None
     figures: Figures | None = None
 
 
@@ -151,12 +150,12 @@ class PodModel:
 class PodModelView:
     """One pod and its model."""
 
-    pod: Annotated[str, Field(description="The pod's name.")]
-    model: Annotated[str, Field(description="The model that it runs.")]
-    precision: Annotated[str, Field(description="The precision in which it runs.")]
-    stage: Annotated[ModelStage | None, Field(description="null if the pod does not report it (older pods).")]
-    canary: Annotated[str | None, Field(description="The model that it tries.")] = None
-    figures: Annotated[Figures | None, Field(description="What it found of the canary.")] = None
+    pod: Annotated[str, pydantic.Field(description="The pod's name.")]
+    model: Annotated[str, pydantic.Field(description="The model that it runs.")]
+    precision: Annotated[str, pydantic.Field(description="The precision in which it runs.")]
+    stage: Annotated[ModelStage | None, pydantic.Field(description="null if the pod does not report it (older pods).")]
+    canary: Annotated[str | None, pydantic.Field(description="The model that it tries.")] = None
+    figures: Annotated[Figures | None, pydantic.Field(description="What it found of the canary.")] = None
 
 
 @with_config(CLOSED)
@@ -164,50 +163,48 @@ class PodModelView:
 class TypeModel:
     """The model of an inference type: what was asked for, what came of it, and what each pod runs."""
 
-    type: Annotated[Name, Field(description="The inference type.")]
-    choice: Annotated[ModelChoice | None, Field(description="null: the model of the pods' settings.")] = None
-    failure: Annotated[Failure | None, Field(description="Why the pods went back; null if they did not.")] = None
-    canary: Annotated[CanaryChoice | None, Field(description="The canary; null without one.")] = None
-    canary_failure: Annotated[Failure | None, Field(description="Why the canary ended; null if it did not.")] = None
-    pods: Annotated[tuple[PodModelView, ...], Field(description="Sorted by name.")] = ()
-
-
-_WISH = TypeAdapter(ModelWish)
-_FAILURE = TypeAdapter(Failure)
-_POD = TypeAdapter(PodModel)
+    type: Annotated[fields.Name, pydantic.Field(description="The inference type.")]
+    choice: Annotated[ModelChoice | None, pydantic.Field(description="null: the model of the pods' settings.")] = None
+    failure: Annotated[Failure | None, pydantic.Field(description="Why the pods went back; null if they did not.")] = (
+        None
+    )
+    canary: Annotated[CanaryChoice | None, pydantic.Field(description="The canary; null without one.")] = None
+    canary_failure: Annotated[
+        Failure | None, pydantic.Field(description="Why the canary ended; null if it did not.")
+    ] = None
+    pods: Annotated[tuple[PodModelView, ...], pydantic.Field(description="Sorted by name.")] = ()
 
 
 def read_wish(raw: object) -> ModelWish | None:
     """The wish in Redis' answer; None if there is none, or if it cannot be read."""
-    if not isinstance(raw, bytes) or len(raw) > MAX_WISH_BYTES:
-        return None
-    try:
-        return _WISH.validate_json(raw)
-    except ValidationError:
-        return None
+    return _read(raw, ModelWish)
 
 
 def read_failure(raw: object) -> Failure | None:
     """The failure in Redis' answer; None if there is none, or if it cannot be read."""
-    if not isinstance(raw, bytes) or len(raw) > MAX_WISH_BYTES:
-        return None
-    try:
-        return _FAILURE.validate_json(raw)
-    except ValidationError:
-        return None
+    return _read(raw, Failure)
 
 
 def read_pod_model(raw: object) -> PodModel | None:
     """What a pod reports; None if it does not, or if it cannot be read."""
-    if not isinstance(raw, bytes) or len(raw) > MAX_WISH_BYTES:
-        return None
-    try:
-        return _POD.validate_json(raw)
-    except ValidationError:
-        return None
+    return _read(raw, PodModel)
 
 
 def record_json(record: ModelWish | Failure | PodModel) -> bytes:
     """A record as compact JSON, for the readers above."""
-    adapters: dict[type, TypeAdapter[object]] = {ModelWish: _WISH, Failure: _FAILURE, PodModel: _POD}  # type: ignore[dict-item]
-    return adapters[type(record)].dump_json(record)
+    return _adapter(type(record)).dump_json(record)  # type: ignore[arg-type]
+
+
+def _read(raw: object, kind: type[R]) -> R | None:
+    if not isinstance(raw, bytes) or len(raw) > MAX_WISH_BYTES:
+        return None
+    try:
+        found: R = _adapter(kind).validate_json(raw)  # type: ignore[arg-type]
+    except pydantic.ValidationError:
+        return None
+    return found
+
+
+@cache
+def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(kind)

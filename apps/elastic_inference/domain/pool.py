@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, with_config
 
-from elastic_inference.domain.fields import CLOSED, Count, Name, Rate, StreamId
+from elastic_inference.domain.fields import Count, Name, Rate, StreamId
+from elastic_inference.domain.late import CLOSED
 
 Missing = Annotated[
     dict[str, str],

@@ -10,7 +10,8 @@ from typing import Annotated
 
 from pydantic import Field, with_config
 
-from elastic_inference.domain.fields import CLOSED, Count, Pixels, Rate, rounded
+from elastic_inference.domain.fields import Count, Pixels, Rate, rounded
+from elastic_inference.domain.late import CLOSED
 
 _Seconds = Annotated[Rate, rounded(3)]
 _Number = Annotated[Rate, rounded(2)]

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 
 from elastic_inference.domain.access_token import MAX_TOKEN_LENGTH
-from elastic_inference.domain.fields import CLOSED, Rate
+from elastic_inference.domain.fields import Rate
+from elastic_inference.domain.late import CLOSED
 from elastic_inference.domain.pool import Missing
 from elastic_inference.domain.role import Role
 

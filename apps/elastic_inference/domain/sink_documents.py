@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, with_config
 
-from elastic_inference.domain.fields import CLOSED, Count
+from elastic_inference.domain.fields import Count
+from elastic_inference.domain.late import CLOSED
 from elastic_inference.domain.sink_spec import SinkSpec
 
 

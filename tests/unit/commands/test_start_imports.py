@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ import pytest
 NOWHERE = (
     *("redis.cluster", "redis.asyncio.cluster", "redis.keyspace_notifications", "redis.asyncio.keyspace_notifications"),
     *("redis.sentinel", "redis.asyncio.sentinel"),
-    *("elastic_inference.adapters.redis_cluster", "elastic_inference.base.zone_counters"),
+    "elastic_inference.base.zone_counters",
     *("importlib.metadata._", "urllib.request", "wsgiref.simple_server", "PIL", "yaml"),
 )
 DRAWING = ("cv2", "numpy.lib", "simplejpeg", "openvino")
@@ -27,15 +28,18 @@ REST = (
     "elastic_inference.domain.leases",
     *("elastic_inference.domain.rest", "elastic_inference.domain.pool", "elastic_inference.flows.gateway.documents"),
 )
+CLUSTER = ("elastic_inference.adapters.redis_cluster",)
 PYDANTIC = ("pydantic_core", "pydantic.main")
 TORNADO = ("curses", "pickle", "multiprocessing", "csv", "gettext")
+ASYNCIO = ("asyncio", "redis.asyncio", "concurrent")
 PRODUCERS = (
-    *(*PYDANTIC, "cv2", "PIL", "tornado", "openvino", *SINKS),
+    *(*PYDANTIC, *CLUSTER, "cv2", "PIL", "tornado", "openvino", *SINKS),
     *("elastic_inference.domain.pool", "elastic_inference.domain.events", "elastic_inference.adapters.camera_registry"),
 )
 CASES = {
     "relay.websocket_service": (
         *PYDANTIC,
+        *CLUSTER,
         *DRAWING,
         *MODELS,
         *SINKS,
@@ -44,9 +48,13 @@ CASES = {
         "msgpack",
         "elastic_inference.domain.pool",
     ),
-    "gateway.gateway_service": (*PYDANTIC, *DRAWING, *MODELS, *SINKS, *REST, *TORNADO),
-    "produce.file_service": PRODUCERS,
+    "gateway.gateway_service": (*PYDANTIC, *CLUSTER, *DRAWING, *MODELS, *SINKS, *REST, *TORNADO),
+    "produce.file_service": (*PRODUCERS, *ASYNCIO),
     "produce.camera_service": PRODUCERS,
+    "inference.inference_service": (
+        *(*PYDANTIC, *ASYNCIO, *SINKS, *REST, "openvino", "tornado"),
+        *("elastic_inference.domain.camera", "elastic_inference.domain.events"),
+    ),
 }
 
 
@@ -78,13 +86,51 @@ def test_what_was_left_out_is_there_for_who_asks() -> None:
     assert found == ["redis.cluster", "urllib.request", "True", "wsgiref.simple_server", "logging.handlers"]
 
 
-def test_a_pod_loads_no_documents_of_the_gateway() -> None:
-    unwanted = (*REST, *SINKS, "elastic_inference.domain.camera", "elastic_inference.domain.events", "PIL", "openvino")
+def test_a_pod_that_runs_a_model_of_the_catalogue_loads_no_pydantic(tmp_path: Path) -> None:
+    """Finding it, reading that there is no wish, and writing a result."""
+    (tmp_path / "face-detection-retail-0005" / "FP32").mkdir(parents=True)
+    for suffix in (".xml", ".bin"):
+        (tmp_path / "face-detection-retail-0005" / "FP32" / f"face-detection-retail-0005{suffix}").write_text("x")
     code = (
         "import elastic_inference.flows.inference.inference_service\n"
-        f"print(*(name for name in sys.modules if name.startswith({unwanted!r})))"
+        "from pathlib import Path\n"
+        "from elastic_inference.adapters.catalogue import find_model\n"
+        "from elastic_inference.domain.model_wish import PodModel, read_wish\n"
+        "from elastic_inference.domain.result import Detection, Result, result_json\n"
+        f"spec = find_model('face-detection-retail-0005_FP32', Path({str(tmp_path)!r}), 'face')\n"
+        "found = Detection(spec.name, 1, 0.5, (0, 0, 1, 1))\n"
+        "result = Result(stream='a:face:inferred', type='face', model='m', precision='FP32', device='CPU', order=1,\n"
+        "    seq=None, ts=None, width=9, height=9, pod='p', age_ms=0, queue_ms=0, infer_ms=0, detections=(found,))\n"
+        "assert b'0005' in result_json(result) and read_wish(None) is None and PodModel() == PodModel()\n"
+        f"print(*(name for name in sys.modules if name.startswith({PYDANTIC!r})))"
     )
     assert run(code, "inference.inference_service") == []
+
+
+def test_operators_of_openvino_are_loaded_when_they_are_used() -> None:
+    code = (
+        "from elastic_inference.flows.inference.runtime import load_openvino\n"
+        "openvino = load_openvino()\n"
+        "print(*(name for name in sys.modules if name.startswith('openvino.opset')))\n"
+        "from openvino import opset13 as ops\n"
+        "print(ops.constant(1.0).get_type_name(), openvino.opset1.parameter([1]).get_type_name())\n"
+        "import openvino.opset8; print(openvino.opset8.relu.__name__)"
+    )
+    assert run(code) == ["Constant", "Parameter", "relu"]
+
+
+def test_dataclasses_make_their_methods_when_they_are_called() -> None:
+    code = (
+        "from dataclasses import FrozenInstanceError, dataclass\n"
+        "@dataclass(frozen=True, order=True, slots=True)\n"
+        "class Point:\n    x: int\n    y: int = 2\n"
+        "one, same, other = Point(1), Point(1, 2), Point(3)\n"
+        "print(repr(one).replace(' ', ''), one == same, one == other, one == 1, hash(one) == hash(same), one < other)\n"
+        "try: one.x = 5\nexcept FrozenInstanceError: print('frozen')\n"
+        "try: del one.x\nexcept FrozenInstanceError: print(one.x)\n"
+        "print(len({one, same, other}), Point.__eq__.__qualname__)"
+    )
+    assert run(code) == ["Point(x=1,y=2)", "True", "False", "False", "True", "True", "frozen", "1", "2", "Point.__eq__"]
 
 
 def test_numpy_and_opencv_start_no_threads() -> None:

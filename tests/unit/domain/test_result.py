@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import MISSING, replace
 from dataclasses import fields as dataclass_fields
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from elastic_inference.domain.errors import InvalidResultError
 from elastic_inference.domain.result import Detection, Result, parse_result, result_json
 from elastic_inference.domain.result_message import MAX_RESULT_JSON_BYTES, join_message, split_message
+from elastic_inference.domain.tracks import FrameTracks, TrackedObject
 
 RESULT = Result(
     **{"stream": "gate-1:people:inferred", "type": "people", "model": "m", "precision": "INT8", "device": "CPU"},
@@ -46,7 +50,15 @@ def test_truncated_messages_are_refused(message: bytes) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [b"", b"[]", b"{", b'{"v":2}', b'{"v":1}', result_json(RESULT).replace(b'"box":[0.11,', b'"box":['), b"[" * 99_999],
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"v":2}',
+        b'{"v":1}',
+        result_json(RESULT).replace(b'"box":[0.11000,', b'"box":['),
+        b"[" * 99_999,
+    ],
 )
 def test_wrong_documents_are_refused(document: bytes) -> None:
     with pytest.raises(InvalidResultError):
@@ -110,6 +122,50 @@ def test_a_missing_field_is_named(missing: str) -> None:
 def test_optional_fields_may_be_missing() -> None:
     document = json.loads(result_json(RESULT))
     assert parse_result(json.dumps({name: document[name] for name in REQUIRED})) == RESULT
+
+
+NUMBERS = st.floats(0, 1)
+ATTRIBUTES = st.dictionaries(
+    st.text(min_size=1, max_size=9), st.none() | st.integers() | st.text(max_size=9), max_size=3
+)
+DETECTIONS = st.builds(
+    Detection, st.text(max_size=9), st.integers(0, 99), NUMBERS, st.tuples(*[NUMBERS] * 4), attributes=ATTRIBUTES
+)
+TRACKS = st.builds(
+    FrameTracks,
+    st.integers(0, 1 << 53),
+    st.builds(TrackedObject, st.integers(0, 99), st.text(max_size=9), st.tuples(st.text(max_size=9))).map(
+        lambda one: (one,)
+    ),
+)
+CHANGES = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(("model", "precision", "device", "pod"), st.text(max_size=20)),
+        **dict.fromkeys(("age_ms", "queue_ms", "infer_ms"), st.floats(0, 1e6)),
+        **dict.fromkeys(("ts", "arrived_ms"), st.none() | st.floats(0, 1e13)),
+        "seq": st.none() | st.integers(0, 1 << 53),
+        "detections": st.lists(DETECTIONS, max_size=3).map(tuple),
+        "attributes": ATTRIBUTES,
+        "tracks": st.lists(TRACKS, max_size=2).map(tuple),
+    }
+)
+
+
+def rounded(result: Result) -> Result:
+    """What a reader gets of a result."""
+    times = ("age_ms", "queue_ms", "infer_ms", "arrived_ms")
+    detections = tuple(
+        replace(each, confidence=round(each.confidence, 4), box=tuple(round(edge, 5) for edge in each.box))
+        for each in result.detections
+    )
+    known = {name: round(value, 2) for name in times if (value := getattr(result, name)) is not None}
+    return replace(result, detections=detections, **known)
+
+
+@given(CHANGES)
+def test_what_is_written_without_pydantic_is_what_pydantic_reads(changes: dict[str, Any]) -> None:
+    result = replace(RESULT, **changes)
+    assert parse_result(result_json(result)) == rounded(result)
 
 
 def test_schema_and_json_have_the_fields_of_the_class() -> None:

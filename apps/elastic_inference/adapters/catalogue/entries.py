@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from elastic_inference.adapters.catalogue.export_metadata import (
     MAX_LABEL_CHARACTERS,
@@ -22,41 +21,43 @@ from elastic_inference.adapters.catalogue.export_metadata import (
     is_metadata,
     read_yaml,
 )
-from elastic_inference.adapters.catalogue.side_file_errors import no_switch, side_file_words
 from elastic_inference.domain.errors import ModelError
+from elastic_inference.domain.late import CLOSED, late, with_config
+
+if TYPE_CHECKING:
+    import pydantic
+
+    from elastic_inference.adapters.catalogue import entry_fields, side_file_errors
+else:
+    pydantic = late("pydantic")
+    entry_fields = late("elastic_inference.adapters.catalogue.entry_fields")
+    side_file_errors = late("elastic_inference.adapters.catalogue.side_file_errors")
 
 CATALOGUE_FILE = Path(__file__).with_name("catalogue.yaml")
 FAST_FILE = CATALOGUE_FILE.with_suffix(".json")
 PRECISIONS = ("FP32", "FP16", "FP16-INT8")
 MAX_LABEL = 10_000
-Side = Annotated[int, Field(ge=16, le=8192)]
-Label = Annotated[str, Field(max_length=MAX_LABEL_CHARACTERS)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-E = TypeVar("E", bound=BaseModel)
+E = TypeVar("E")
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class FileEntry(_Entry):
+@with_config(CLOSED)
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
     """One file: its name on disk, its origin (a URL, or a member of a package), its size and checksum."""
 
-    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    size: int = Field(gt=0)
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    sha384: str | None = Field(default=None, pattern=r"^[0-9a-f]{96}$")
+    file: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    size: Annotated[int, pydantic.Field(gt=0)]
+    sha256: Annotated[str | None, pydantic.Field(pattern=r"^[0-9a-f]{64}$")] = None
+    sha384: Annotated[str | None, pydantic.Field(pattern=r"^[0-9a-f]{96}$")] = None
     url: str | None = None
     package: str | None = None
     member: str | None = None
 
-    @model_validator(mode="after")
-    def _complete(self) -> FileEntry:
+    def __post_init__(self) -> None:
         if (self.sha256 is None) == (self.sha384 is None):
             raise ValueError("expected either sha256 or sha384")
         if (self.url is None) == (self.package is None) or (self.package is None) != (self.member is None):
             raise ValueError("expected either url, or package and member")
-        return self
 
     @property
     def checksum(self) -> tuple[str, str]:
@@ -64,24 +65,24 @@ class FileEntry(_Entry):
         return ("sha256", self.sha256) if self.sha256 else ("sha384", self.sha384 or "")
 
 
-class Decoding(_Entry):
+@with_config(CLOSED)
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
     """How to preprocess for a model and decode its outputs. These are the keys of a custom model's side file."""
 
     adapter: str | None = None
-    labels: dict[int, Label] | tuple[Label, ...] | None = None
-    threshold: float | None = Field(default=None, ge=0, le=1)
+    labels: dict[int, entry_fields.Label] | tuple[entry_fields.Label, ...] | None = None
+    threshold: entry_fields.Threshold | None = None
     task: str = "detection"
     licence: str = ""
-    colour: str | None = Field(default=None, pattern=r"^(BGR|RGB|bgr|rgb)$")
-    mean: tuple[Number, ...] | Number | None = None
-    scale: tuple[Number, ...] | Number | None = None
-    size: tuple[Side, Side] | Side | None = None
+    colour: Annotated[str | None, pydantic.Field(pattern=r"^(BGR|RGB|bgr|rgb)$")] = None
+    mean: entry_fields.Numbers | None = None
+    scale: entry_fields.Numbers | None = None
+    size: entry_fields.Size | None = None
     layout: str | None = None
-    overlap: float | None = Field(default=None, gt=0, le=1)
+    overlap: entry_fields.Overlap | None = None
     wrapper: str | None = None
     configuration: dict[str, Any] | None = None
-
-    _no_switch = field_validator("threshold", "overlap", "mean", "scale", "size", mode="before")(no_switch)
 
     @property
     def width_height(self) -> tuple[int, int] | None:
@@ -97,8 +98,7 @@ class Decoding(_Entry):
             return self.labels
         return tuple(self.labels.get(number, "") for number in range(max(self.labels, default=-1) + 1))
 
-    @model_validator(mode="after")
-    def _numbers(self) -> Decoding:
+    def __post_init__(self) -> None:
         if isinstance(self.labels, dict) and any(not 0 <= number <= MAX_LABEL for number in self.labels):
             raise ValueError(f"expected class numbers from 0 to {MAX_LABEL}")
         for name in ("mean", "scale"):
@@ -107,23 +107,25 @@ class Decoding(_Entry):
                 raise ValueError(f"expected one or three numbers in {name}")
             if name == "scale" and value is not None and 0 in (value if isinstance(value, tuple) else (value,)):
                 raise ValueError("expected a scale other than 0")
-        return self
 
 
+@with_config(CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class ModelEntry(Decoding):
     """A model of the catalogue; `precisions` maps FP32, FP16 or FP16-INT8 to its files, the graph first."""
 
     origin: str = ""
     precisions: dict[str, tuple[FileEntry, ...]]
 
-    @model_validator(mode="after")
-    def _known_precisions(self) -> ModelEntry:
+    def __post_init__(self) -> None:
+        super().__post_init__()
         for precision, files in self.precisions.items():
             if precision not in PRECISIONS or not files:
                 raise ValueError(f"{precision}: expected one of {', '.join(PRECISIONS)}, with files")
-        return self
 
 
+@with_config(CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class ClipEntry(FileEntry):
     """A sample clip."""
 
@@ -131,14 +133,16 @@ class ClipEntry(FileEntry):
     licence: str = ""
 
 
-class Catalogue(_Entry):
+@with_config(CLOSED)
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
     """All of `catalogue.yaml`."""
 
-    sources: dict[str, str] = {}
-    defaults: dict[str, tuple[str, ...]] = {}
+    sources: dict[str, str] = field(default_factory=dict)
+    defaults: dict[str, tuple[str, ...]] = field(default_factory=dict)
     embedded: tuple[str, ...] = ()
-    models: dict[str, ModelEntry] = {}
-    clips: dict[str, ClipEntry] = {}
+    models: dict[str, ModelEntry] = field(default_factory=dict)
+    clips: dict[str, ClipEntry] = field(default_factory=dict)
 
     def url(self, entry: FileEntry) -> str | None:
         """Returns the entry's URL with the source's placeholder filled in."""
@@ -172,29 +176,27 @@ def load_catalogue(path: Path | None = None) -> Catalogue:
 def _shipped(document: dict[str, Any]) -> Catalogue:
     """The catalogue from a document that was checked when it was written."""
     models = {
-        name: ModelEntry.model_construct(
+        name: ModelEntry(
             **{
                 **entry,
                 "labels": _labels(entry.get("labels")),
-                "precisions": {key: tuple(map(_file, files)) for key, files in entry["precisions"].items()},
+                "precisions": {
+                    key: tuple(FileEntry(**file) for file in files) for key, files in entry["precisions"].items()
+                },
                 **{key: tuple(value) for key, value in entry.items() if key != "labels" and isinstance(value, list)},
             }
         )
         for name, entry in document["models"].items()
     }
-    return Catalogue.model_construct(
+    return Catalogue(
         **{
             **document,
             "defaults": {kind: tuple(names) for kind, names in document["defaults"].items()},
             "embedded": tuple(document["embedded"]),
             "models": models,
-            "clips": {name: ClipEntry.model_construct(**entry) for name, entry in document["clips"].items()},
+            "clips": {name: ClipEntry(**entry) for name, entry in document["clips"].items()},
         }
     )
-
-
-def _file(entry: dict[str, Any]) -> FileEntry:
-    return FileEntry.model_construct(**entry)
 
 
 def _labels(value: Any) -> dict[int, str] | tuple[str, ...] | None:
@@ -217,10 +219,15 @@ def load_side_file(path: Path) -> Decoding | ExportMetadata:
 
 def _checked(document: Mapping[str, Any], path: Path, kind: type[E], what: str) -> E:
     if not document:
-        raise ModelError(f"The {what} {path} is not a mapping: expected the keys {', '.join(kind.model_fields)}.")
+        raise ModelError(f"The {what} {path} is not a mapping: expected the keys {', '.join(keys_of(kind))}.")
     try:
-        return kind.model_validate(document)
-    except ValidationError as error:
-        words = side_file_words(error, kind, max_label=MAX_LABEL_CHARACTERS)
+        return pydantic.TypeAdapter(kind).validate_python(document)
+    except pydantic.ValidationError as error:
+        words = side_file_errors.side_file_words(error, keys_of(kind), max_label=MAX_LABEL_CHARACTERS)
         end = "" if words.endswith("?") else "."
         raise ModelError(f"The {what} {path} is wrong at {words}{end}") from None
+
+
+def keys_of(kind: type) -> list[str]:
+    """The keys of an entry."""
+    return [each.name for each in fields(kind)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 # What the keys of a side file hold; other errors are said as pydantic says them.
 _EXPECTED = {
@@ -24,22 +24,21 @@ _EXPECTED = {
 _NAMES = ("names", "classes", "class_names")
 
 
-def side_file_words(error: ValidationError, kind: type[BaseModel], *, max_label: int) -> str:
+def side_file_words(error: ValidationError, keys: Sequence[str], *, max_label: int) -> str:
     """`KEY: what was expected` for the first wrong key."""
     first = error.errors(include_url=False, include_input=False)[0]
     location = [str(part)[:64] for part in first["loc"]]
-    if first["type"] == "extra_forbidden" and len(location) == 1:
-        return f"{location[0]}: there is no such key. {_instead(location[0], kind)}"
+    if first["type"] == "unexpected_keyword_argument" and len(location) == 1:
+        return f"{location[0]}: there is no such key. {_instead(location[0], keys)}"
     if first["type"] != "value_error" and location and location[0] in _EXPECTED:
         return f"{location[0]}: expected {_EXPECTED[location[0]].replace('{max_label}', str(max_label))}"
     words = str(first["msg"]).removeprefix("Value error, ")
     return f"{'.'.join(location) or 'the whole'}: {words}"
 
 
-def _instead(key: str, kind: type[BaseModel]) -> str:
+def _instead(key: str, keys: Sequence[str]) -> str:
     if key in _NAMES:
         return "Class names are given as `labels`"
-    keys = [name for name in kind.model_fields if name != "precisions"]
     close = difflib.get_close_matches(key, keys, n=1)
     return f"Did you mean {close[0]}?" if close else f"Expected keys: {', '.join(keys)}"
 

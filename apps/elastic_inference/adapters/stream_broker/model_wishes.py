@@ -9,16 +9,18 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
-import redis.asyncio as aioredis
 from redis.exceptions import NoScriptError, ResponseError
 
 from elastic_inference.adapters.redis_input import is_wrong_type
 from elastic_inference.adapters.redis_spread import open_link
 from elastic_inference.domain import keys
 from elastic_inference.domain.model_wish import Failure, ModelWish, read_failure, read_wish, record_json
+
+if TYPE_CHECKING:
+    import redis.asyncio as aioredis
 
 # Fields of the failures.
 SWITCH, CANARY = "switch", "canary"

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, with_config
 
 from elastic_inference.domain.events.event import Event
-from elastic_inference.domain.fields import CLOSED
+from elastic_inference.domain.late import CLOSED
 
 
 @with_config(CLOSED)

@@ -5,6 +5,7 @@ Called by `engine` and `inference_service`. Independent of the model.
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -12,25 +13,33 @@ from typing import Any
 
 from elastic_inference.base.cpu_quota import CpuAllowance
 from elastic_inference.domain.errors import SettingError
+from elastic_inference.domain.late import late
 
 _VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")
+# More than there are: a new one would need the others at once.
+_OPERATORS = tuple(f"openvino.opset{number}" for number in range(1, 40))
 # OpenVINO's CPU plugin sets up the signal stack of the thread that uses it first, and frees it with the last reference
 # to the core and its models. If another thread drops that, the next signal ends the process. So cores stay.
 _cores: list[Any] = []
 
 
 def load_openvino() -> Any:
-    """The `openvino` package without telemetry and converter.
+    """The `openvino` package without telemetry and converter; its sets of operators are loaded when they are used.
 
     Without telemetry, OpenVINO uses its own empty stand-in. The converter (`ovc`) converts models of other frameworks
     in memory; it is not needed here, and takes a third of the package's import time.
     """
     modules: dict[str, Any] = sys.modules
-    for name in ("openvino_telemetry", "openvino.tools.ovc"):
-        modules.setdefault(name, None)  # None makes its import fail
-    import openvino  # noqa: PLC0415  slow to load, and not before the line above
-
-    return openvino
+    if "openvino" not in modules:
+        for name in ("openvino_telemetry", "openvino.tools.ovc"):
+            modules.setdefault(name, None)  # None makes its import fail
+        modules.update((name, late(name)) for name in _OPERATORS)
+        try:
+            importlib.import_module("openvino")
+        finally:
+            for name in _OPERATORS:
+                del modules[name]
+    return modules["openvino"]
 
 
 def make_core(allowance: CpuAllowance, cache_dir: Path | None = None) -> Any:

@@ -41,13 +41,10 @@ def warm_up(engine: Engine, fixed: float | None = None) -> WarmUp:
     it runs for CORES_S to see how many cores are available. Raises RuntimeError if OpenVINO fails, ModelError for
     scores outside 0..1, and whatever the adapter raises if it cannot read the outputs.
     """
-    detectors = make_detectors(engine, 0.5)
-    if not engine.on_cpu:
-        return _Timing(detectors, DEVICE_S).run().measured
-    if fixed is None:
-        return _Timing(detectors, CORES_S).run().measured
-    # The spare requests share the streams of the others.
-    return _Timing(detectors[: engine.streams], 0.0).run().under(fixed)
+    if engine.on_cpu and fixed is not None:
+        # Spare requests share the streams of the others.
+        return _Timing(make_detectors(engine, 0.5, count=engine.streams), 0.0).run().under(fixed)
+    return _Timing(make_detectors(engine, 0.5), CORES_S if engine.on_cpu else DEVICE_S).run().measured
 
 
 class _Timing:

@@ -25,7 +25,6 @@ ZOO = "https://storage.openvinotoolkit.org/repositories/open_model_zoo/"
 def test_the_fast_file_is_what_make_docs_writes_and_says_the_same() -> None:
     assert FAST_FILE.read_text() == fast_text(), "run `make docs`"
     assert load_catalogue() == load_catalogue(CATALOGUE_FILE)
-    assert load_catalogue().model_dump() == load_catalogue(CATALOGUE_FILE).model_dump()
 
 
 def test_every_model_can_be_fetched_decoded_and_is_licensed() -> None:
