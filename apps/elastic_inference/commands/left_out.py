@@ -6,7 +6,6 @@ these modules. Afterwards they are gone: who imports one of the modules then get
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import os
 import sys
@@ -46,8 +45,6 @@ ASYNCIO = ("asyncio", "redis.asyncio", "redis.asyncio.observability.recorder")
 NUMPY_TEXTS = ("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars")
 PLUGINS = "pydantic.plugin._loader"
 VERSIONS = "importlib.metadata"
-# Methods of dataclasses that need no speed.
-SELDOM = ("__repr__", "__eq__", "__hash__", "__setattr__", "__delattr__", "__lt__", "__le__", "__gt__", "__ge__")
 
 
 def leave_out(service: str = "") -> None:
@@ -66,7 +63,6 @@ def leave_out(service: str = "") -> None:
         loader.get_plugins = tuple
         sys.modules[PLUGINS] = loader
     _load_at_first_use(VERSIONS)
-    _make_seldom_functions_late()
     for library, modules in (*LEFT_OUT, *LEFT_OUT_OF.get(service, ())):
         with _absent((*modules, *(ASYNCIO if library == "redis" and service in THREADED else ()))):
             importlib.import_module(library)
@@ -113,30 +109,3 @@ def _load_at_first_use(name: str) -> None:
         parent, _, child = name.rpartition(".")
         sys.modules[name] = _Late(name)
         setattr(importlib.import_module(parent), child, sys.modules[name])
-
-
-def _make_seldom_functions_late() -> None:
-    """Dataclasses make their methods but `__init__` when these are first called.
-
-    `dataclass` writes each method as text and compiles it: six for a frozen class, of which a start needs one. Other
-    versions of Python than 3.11 and 3.12 do this in another way, and are left as they are.
-    """
-    make: Any = getattr(dataclasses, "_create_fn", None)
-    if make is None or getattr(make, "is_late", False):
-        return
-
-    def create(name: str, *given: Any, **more: Any) -> Any:
-        if name not in SELDOM:
-            return make(name, *given, **more)
-        made: Any = None
-
-        def method(self: object, *values: object) -> Any:
-            nonlocal made
-            made = made or make(name, *given, **more)
-            return made(self, *values)
-
-        method.__name__ = name
-        return method
-
-    create.is_late = True  # type: ignore[attr-defined]
-    dataclasses._create_fn = create  # type: ignore[attr-defined]

@@ -119,20 +119,6 @@ def test_operators_of_openvino_are_loaded_when_they_are_used() -> None:
     assert run(code) == ["Constant", "Parameter", "relu"]
 
 
-def test_dataclasses_make_their_methods_when_they_are_called() -> None:
-    code = (
-        "from dataclasses import FrozenInstanceError, dataclass\n"
-        "@dataclass(frozen=True, order=True, slots=True)\n"
-        "class Point:\n    x: int\n    y: int = 2\n"
-        "one, same, other = Point(1), Point(1, 2), Point(3)\n"
-        "print(repr(one).replace(' ', ''), one == same, one == other, one == 1, hash(one) == hash(same), one < other)\n"
-        "try: one.x = 5\nexcept FrozenInstanceError: print('frozen')\n"
-        "try: del one.x\nexcept FrozenInstanceError: print(one.x)\n"
-        "print(len({one, same, other}), Point.__eq__.__qualname__)"
-    )
-    assert run(code) == ["Point(x=1,y=2)", "True", "False", "False", "True", "True", "frozen", "1", "2", "Point.__eq__"]
-
-
 def test_numpy_and_opencv_start_no_threads() -> None:
     code = "import os, numpy, cv2\nprint(len(os.listdir('/proc/self/task')))"
     assert run(code) == ["1"]
