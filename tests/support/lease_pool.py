@@ -81,13 +81,20 @@ class Worker:
         """Whether it keeps what it holds, and takes what is free."""
         return not (self.frozen or self.cut_off or self.draining)
 
+    @property
+    def roomy(self) -> bool:
+        """Whether it takes what is free. An item that fills it, as it measures, leaves room for no other."""
+        return self.lively and self.wild[1] < CAPACITY
+
 
 class Pool:
     """Steps of a pool; `check` fails where frames of two leases are mixed or an item moves without cause."""
 
     def __init__(self, port: int, seed: int, server: FailingRedis | None = None) -> None:
         """`server` is what listens at `port`, for `lose` and `fail_over`."""
-        self.random = random.Random(seed)  # noqa: S311  the same run for the same seed
+        self.random = random.Random(seed)  # noqa: S311  the same faults for the same seed
+        # How many rounds there are depends on time.
+        self.order = random.Random(seed)  # noqa: S311
         self.port = port
         self.server = server
         self.redis = redis.Redis(port=port)
@@ -215,7 +222,7 @@ class Pool:
         if time.monotonic() - self.passed > 0.5 * LEASE_S:
             # No worker has called for a long time: each one, even a dead one, gets another lease.
             self.alone.clear()
-        for worker in self.random.sample(self.workers, len(self.workers)):
+        for worker in self.order.sample(self.workers, len(self.workers)):
             if not worker.frozen:
                 self.round(worker)
                 self.push(worker)
@@ -312,7 +319,7 @@ class Pool:
         now = time.monotonic()
         holders = (worker for worker in self.workers if not (worker.frozen or worker.cut_off))
         held = {name for worker in holders for name in worker.held}
-        known = any(worker.lively for worker in self.workers) and self.redis.exists(keys.wanted(GROUP))
+        known = any(worker.roomy for worker in self.workers) and self.redis.exists(keys.wanted(GROUP))
         alone = {}
         for name in set(ITEMS) - held if known else ():
             since, rounds = self.alone.get(name, (now, 0))
