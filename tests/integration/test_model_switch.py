@@ -41,7 +41,7 @@ from tests.support.small_models import constant_model
 from tests.support.waiting import wait_for
 
 FP32, INT8 = "face-detection-retail-0005_FP32", "face-detection-retail-0005_INT8"
-STREAMS, FPS = 3, 12.0
+STREAMS, FPS = 3, 6.0
 # Of five seconds.
 SHORT = {"elastic_inference.flows.inference.model_exchange.PROBATION_S": 1.5}
 

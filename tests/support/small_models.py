@@ -63,8 +63,14 @@ class Runner:
 
     def detect(self, bgr: npt.NDArray[np.uint8], threshold: float = 0.5) -> list[Detection]:
         """The detections of the adapter in a frame."""
+        return self.decode(self.outputs(bgr), bgr, threshold)
+
+    def decode(
+        self, outputs: list[npt.NDArray[Any]], bgr: npt.NDArray[np.uint8], threshold: float = 0.5
+    ) -> list[Detection]:
+        """The detections of the adapter in the outputs for a frame."""
         height, width = bgr.shape[:2]
-        return self.adapter.decode(self.outputs(bgr), letterbox_of(width, height, self.prepared), threshold)
+        return self.adapter.decode(outputs, letterbox_of(width, height, self.prepared), threshold)
 
 
 def runner_of(spec: ModelSpec) -> Runner:

@@ -22,7 +22,8 @@ export async function waitFor<T>(
   condition: () => T | Promise<T>,
   timeoutMs = 15_000,
 ): Promise<NonNullable<T>> {
-  const deadline = Date.now() + timeoutMs * timeFactor
+  const began = Date.now()
+  const deadline = began + timeoutMs * timeFactor
   let last: unknown
   for (;;) {
     try {
@@ -35,7 +36,8 @@ export async function waitFor<T>(
     }
     if (Date.now() > deadline)
       throw new Error(`${what} was not true within ${(timeoutMs * timeFactor) / 1000} s; last: ${shown(last)}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    // The pause grows with the wait: a look takes CPU time of browser and services.
+    await new Promise((resolve) => setTimeout(resolve, Math.min(200, Math.max(50, (Date.now() - began) / 20))))
   }
 }
 
