@@ -42,6 +42,16 @@ def rest_application(gateway: Gateway, prefix: str = "") -> Application:
     return _application(gateway, [(prefix + route.pattern, route.handler, shared) for route in ROUTES])
 
 
+class _OneSlash(Application):
+    """Takes `//path` for `/path`: proxies double the slash if only their target ends in one."""
+
+    def find_handler(self, request: HTTPServerRequest, **more: Any) -> Any:
+        """Called by Tornado for each request."""
+        if request.path.startswith("//"):
+            request.path = "/" + request.path.lstrip("/")
+        return super().find_handler(request, **more)
+
+
 class _LateRest(Router):
     """Loads the REST routes with the first request, since they are a fifth of the gateway's start."""
 
@@ -62,7 +72,7 @@ def _application(gateway: Gateway, rules: list[Any]) -> Application:
         if counter is not None:
             counter.inc()
 
-    return Application(
+    return _OneSlash(
         rules,
         default_handler_class=UnknownHandler,
         default_handler_args={"gateway": gateway},
