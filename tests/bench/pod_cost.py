@@ -9,6 +9,10 @@ by a third between two runs. So this measures a pod's own part directly, in two 
 
 Each round infers a fixed number of frames and ends when all results are published, so both builds do the same work: at
 a full queue (`full`), and frame by frame at PACED_FPS. `python -m tests.bench --only cost --before DIR` runs it.
+
+`pops` in the details is how often the pod asked the queue, for each frame. It depends on how fast the pod has found
+itself to be: with one frame at a time, a pod's own threads took 1.15 times as much as with four. So compare two builds
+only where both have about the same.
 """
 
 from __future__ import annotations
@@ -91,7 +95,7 @@ def _compared(title: str, part: str, pods: Sequence[MeasuredPod], case: Case, co
         now, then = alternate(context.rounds(ROUNDS), *ways)
         details = {
             name: {each: round(statistics.median(one[each] for one in pod.taken), 4) for each in pod.taken[0]}
-            for name, pod in zip(("now_ms", "before_ms"), pods, strict=True)
+            for name, pod in zip(("now", "before"), pods, strict=True)
         }
         bar = case.beyond_maximum if fps is None else None
         name = f"{title}, {words}: CPU a frame over the build before"
@@ -137,26 +141,32 @@ class MeasuredPod:
         self._stack.close()
 
     def round(self, fps: float | None) -> dict[str, float]:
-        """CPU ms for each frame: the pod's `own` threads, the `engine`'s, the `process`, and the `server`."""
-        first = self._used()
+        """CPU ms for each frame: the pod's `own` threads, the `engine`'s, the `process`, the `server`; and `pops`."""
+        first, calls = self._used(), self._script_calls()
         frames = FULL_FRAMES if fps is None else PACED_FRAMES
-        self._push_all(frames) if fps is None else self._push_paced(frames, fps)
+        pushes = self._push_all(frames) if fps is None else self._push_paced(frames, fps)
         self._wait_for_results()
         last = self._used()
         spent = {name: (last[name] - first[name]) * 1000 / frames for name in first}
         spent["engine"] = spent["process"] - spent["own"]
+        spent["pops"] = (self._script_calls() - calls - pushes) / frames
         self.taken.append(spent)
         return spent
 
-    def _push_all(self, frames: int) -> None:
-        for start in range(0, frames, BATCH):
+    def _push_all(self, frames: int) -> int:
+        """The number of pushes."""
+        starts = range(0, frames, BATCH)
+        for start in starts:
             self._push(start // BATCH, min(BATCH, frames - start))
+        return len(starts)
 
-    def _push_paced(self, frames: int, fps: float) -> None:
+    def _push_paced(self, frames: int, fps: float) -> int:
+        """The number of pushes."""
         began = time.monotonic()
         for at in range(frames):
             time.sleep(max(0.0, began + at / fps - time.monotonic()))
             self._push(at, 1)
+        return frames
 
     def _push(self, turn: int, count: int) -> None:
         number = turn % STREAMS
@@ -180,6 +190,11 @@ class MeasuredPod:
             return int(self._client.xinfo_stream(keys.results(TYPE))["entries-added"])
         except redis.ResponseError:
             return 0  # there is none yet
+
+    def _script_calls(self) -> int:
+        """Scripts called so far: one for each push, and one for each pop."""
+        calls: int = self._client.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0)
+        return calls
 
     def _used(self) -> dict[str, float]:
         """CPU seconds so far."""

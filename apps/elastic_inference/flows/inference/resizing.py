@@ -20,6 +20,7 @@ from elastic_inference.flows.inference.engine import SPARE_REQUESTS, Engine, rea
 from elastic_inference.flows.inference.frame_detector import FrameDetector
 from elastic_inference.flows.inference.pod_context import PodContext
 from elastic_inference.flows.inference.side_work import SideWork
+from elastic_inference.flows.inference.task_queue import frames_ahead
 from elastic_inference.flows.inference.utilisation import Utilisation
 from elastic_inference.flows.inference.warm_up import infer_once
 from elastic_inference.flows.inference.workers import WorkerPool
@@ -61,7 +62,7 @@ class CpuFollower:
     ) -> None:
         """`tune` gets the new number of workers, and the capacity in frames a second."""
         self._cpu, self._engine, self._workers = cpu, engine, workers
-        self._lifecycle = pod.lifecycle
+        self._lifecycle, self._tasks = pod.lifecycle, pod.tasks
         self._work = SideWork(pod.meter)
         self._make_detectors, self._tune = make_detectors, tune
         self._streams = engine.streams
@@ -105,6 +106,8 @@ class CpuFollower:
 
     def look(self, utilisation: Utilisation, now_s: float) -> None:
         """Reads the quota, at most once a second, and follows changes. Call it before each measurement."""
+        # Other programs may have slowed the warm-up. A pop of one frame costs about as much as one of four.
+        self._tasks.pop_ahead(frames_ahead(utilisation.capacity_fps))
         if not self._engine.on_cpu:
             return  # the device's own capacity counts
         before = self._cpu.watch.allowance

@@ -74,10 +74,15 @@ class TaskQueue:
 
     def resize(self, workers: int, ahead: int) -> None:
         """Main thread: sets the limits for another number of workers."""
-        self.ahead = ahead
-        self._low = ahead // 2
+        self._workers = workers
+        self.pop_ahead(ahead)
+
+    def pop_ahead(self, count: int) -> None:
+        """Main thread: sets how many frames a pop may return."""
+        self.ahead = count
+        self._low = count // 2
         # Limits the memory of decoded, waiting and unpublished frames while the broker is unavailable.
-        self._limit = 4 * (workers + ahead)
+        self._limit = 4 * (self._workers + count)
 
     @property
     def waiting(self) -> int:

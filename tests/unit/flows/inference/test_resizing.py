@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.pod_parts import Parts
+from tests.support.pod_parts import STREAM, Parts, popped
 from tests.support.system_tree import QuotaFile
 from tests.support.waiting import wait_for
 
@@ -18,9 +18,11 @@ from elastic_inference.base.cpu_quota import CpuWatch
 from elastic_inference.flows.inference.adapters import AdapterOptions
 from elastic_inference.flows.inference.engine import SPARE_REQUESTS, Engine, compile_engine
 from elastic_inference.flows.inference.frame_detector import make_detectors
+from elastic_inference.flows.inference.ordering import Slot
 from elastic_inference.flows.inference.resizing import CpuFollower, PodCpu
 from elastic_inference.flows.inference.result_builder import PodInfo, ResultBuilder
 from elastic_inference.flows.inference.runtime import make_core
+from elastic_inference.flows.inference.task_queue import Task, frames_ahead
 from elastic_inference.flows.inference.utilisation import Utilisation
 from elastic_inference.flows.inference.workers import WorkerPool
 
@@ -104,6 +106,23 @@ def test_a_pod_that_grows_gets_streams_and_workers_and_one_that_shrinks_gives_wo
         assert pod.engine.streams == 2
     assert not pod.parts.lifecycle.stopping
     assert sum("compiled again" in each.message for each in caplog.records) == 1
+
+
+def test_a_pod_that_turns_out_to_be_faster_or_slower_pops_more_or_fewer_frames_at_a_time(
+    tmp_path: Path, shared_models: Path
+) -> None:
+    with resized(tmp_path, shared_models) as pod:
+        tasks = pod.parts.context.tasks
+        pod.look()
+        assert tasks.ahead == frames_ahead(50)
+        pod.utilisation.scale(0.25)
+        pod.look()
+        assert tasks.ahead == frames_ahead(200)
+        tasks.add([Task(popped(order), STREAM, Slot(STREAM)) for order in range(4)])
+        assert tasks.wait_for_room(0.0), "half of what a pop returns still waits"
+        pod.utilisation.scale(8)
+        pod.look()
+        assert tasks.ahead == frames_ahead(25)
 
 
 @needs_two_cores
