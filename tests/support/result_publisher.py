@@ -133,6 +133,7 @@ class Pool:
         self.client = redis.Redis.from_url(arguments.broker_url)
         types = sorted({stream.type for stream in self.streams.values()})
         self.publishers = {each: ResultPublisher(self.client, each, f"pod-{each}-0", 1000) for each in types}
+        self.replicas: dict[tuple[str, int], ResultPublisher] = {}
         self.workers: dict[str, dict[str, Any]] = {each: {"replicas": 1, "scale_ratio": 0.5} for each in types}
         self.commands: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
@@ -209,9 +210,7 @@ class Pool:
             model, precision = model_of(infer_type)
             replicas = int(said["replicas"])
             for index in range(replicas):
-                publisher = self.publishers[infer_type]
-                if index:
-                    publisher = ResultPublisher(self.client, infer_type, f"pod-{infer_type}-{index}", 0)
+                publisher = self.publishers[infer_type] if not index else self._replica(infer_type, index)
                 infer_fps = float(said.get("infer_fps", live * self.fps)) / replicas
                 drop_fps, ratio = float(said.get("drop_fps", 0.0)) / replicas, float(said["scale_ratio"])
                 publisher.report_worker(
@@ -223,6 +222,13 @@ class Pool:
                     model=model,
                     precision=precision,
                 )
+
+    def _replica(self, infer_type: str, index: int) -> ResultPublisher:
+        """A pod that only reports. It is made once: each one keeps a connection, and there are a hundred of them."""
+        if (infer_type, index) not in self.replicas:
+            name = f"pod-{infer_type}-{index}"
+            self.replicas[infer_type, index] = ResultPublisher(self.client, infer_type, name, 0)
+        return self.replicas[infer_type, index]
 
     def _take_commands(self) -> bool:
         with contextlib.suppress(queue.Empty):

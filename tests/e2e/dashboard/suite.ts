@@ -31,10 +31,20 @@ export function useSuite(options: SystemOptions & { streams?: string[] } = {}): 
     await Promise.all([started.browser?.close(), started.publisher?.stop()])
     await started.system?.stop()
   })
-  afterEach(async () => {
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await tellWhy(suite)
     for (const context of suite.browser.contexts()) await context.close()
   })
   return suite
+}
+
+/** After a failure: what pages show, and the last lines of the services. */
+async function tellWhy({ browser, publisher, system }: Partial<Suite>): Promise<void> {
+  const pages = browser?.contexts().flatMap((context) => context.pages()) ?? []
+  const shown = pages.map(async (page) => `${page.url()}\n${await page.locator('body').innerText({ timeout: 5000 })}`)
+  const texts = (await Promise.allSettled(shown)).map((one) => (one.status === 'fulfilled' ? one.value : one.reason))
+  const { words = [], running = false } = publisher?.service ?? {}
+  console.error([...texts, system?.words(), `--- publisher, running: ${running}`, ...words.slice(-25)].join('\n'))
 }
 
 /** Waits until exactly `count` tiles are live. */
