@@ -20,7 +20,13 @@ from redis.exceptions import NoScriptError
 from elastic_inference.adapters.frame_queue.scripts import script
 from elastic_inference.adapters.frame_queue.type_turns import TypeTurns
 from elastic_inference.adapters.redis_connection import connect_async, connect_nodes_async, is_cluster
-from elastic_inference.adapters.redis_input import MAX_DROPS_A_SECOND, read_name, read_number, read_text
+from elastic_inference.adapters.redis_input import (
+    MAX_DROPS_A_SECOND,
+    is_wrong_type,
+    read_name,
+    read_number,
+    read_text,
+)
 from elastic_inference.base import config
 from elastic_inference.domain import keys
 
@@ -125,7 +131,7 @@ class QueueReader:
         pipe = self.clients.of(infer_type).pipeline(transaction=False)
         pipe.llen(keys.tokens(infer_type))
         pipe.llen(keys.legacy_queue(infer_type))
-        return int(sum(await pipe.execute()))
+        return sum(_count(reply) for reply in await pipe.execute(raise_on_error=False))
 
     async def lengths(self, infer_types: Sequence[str]) -> list[int]:
         """Frames that wait, legacy ones included, for each type; one round trip, in a Redis Cluster one per type."""
@@ -135,8 +141,8 @@ class QueueReader:
         for each in infer_types:
             pipe.llen(keys.tokens(each))
             pipe.llen(keys.legacy_queue(each))
-        counts = await pipe.execute()
-        return [int(tokens + legacy) for tokens, legacy in zip(counts[::2], counts[1::2], strict=True)]
+        counts = [_count(reply) for reply in await pipe.execute(raise_on_error=False)]
+        return [tokens + legacy for tokens, legacy in zip(counts[::2], counts[1::2], strict=True)]
 
     async def sources(self, infer_type: str, limit: int = MAX_SOURCES) -> list[SourceInfo]:
         """Sources that reported within the last 10 s, sorted by name; at most `limit`, the latest."""
@@ -330,6 +336,13 @@ class KnownTypes:
         first = sorted(ours, key=lambda name: (name not in self._with_pods, name))[:MAX_TYPES]
         others = set(types).difference(ours)
         return tuple(sorted([*first, *self._turns.choose(others, MAX_TYPES - len(first), now)]))
+
+
+def _count(reply: object) -> int:
+    """The length of a list; 0 for a key of the wrong type, which the janitor removes. Raises what Redis refused."""
+    if isinstance(reply, Exception) and not is_wrong_type(reply):
+        raise reply
+    return reply if isinstance(reply, int) else 0
 
 
 def _source(infer_type: str, row: Sequence[object]) -> SourceInfo | None:

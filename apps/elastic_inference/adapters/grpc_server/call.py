@@ -13,6 +13,7 @@ from enum import IntEnum
 MAX_MESSAGE_BYTES = 16 * 1024
 PREFIX = struct.Struct(">BI")
 _MAX_TEXT = 300
+_FIELDS, _MAX_FIELD = (b":method", b":path", b"content-type"), 256
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -56,6 +57,11 @@ def read_message(data: bytes) -> bytes:
     if length != len(data) - PREFIX.size:
         raise CallError(GrpcStatus.INTERNAL, f"expected one message of {length} bytes, got {len(data) - PREFIX.size}")
     return data[PREFIX.size :]
+
+
+def read_headers(headers: Headers) -> dict[bytes, bytes]:
+    """The fields of a request that count, cut to what a valid one has."""
+    return {name: value[:_MAX_FIELD] for name, value in headers if name in _FIELDS}
 
 
 def read_path(headers: Mapping[bytes, bytes]) -> str:

@@ -38,6 +38,7 @@ from elastic_inference.adapters.grpc_server.call import (
     Headers,
     Method,
     add_prefix,
+    read_headers,
     read_message,
     read_path,
     response_headers,
@@ -50,9 +51,13 @@ from elastic_inference.base.metrics import ScalerMetrics
 
 log = logging.getLogger(__name__)
 
-# KEDA has two streams for each ScaledObject, and a short call now and then.
+# KEDA has two streams for each ScaledObject, and a short call now and then. One address leaves a quarter to others.
 MAX_STREAMS = 1024
+CALLS_PER_ADDRESS = 768
 MAX_HEADER_BYTES = 8 * 1024
+# Requests of one connection that are not complete yet, and how long one may take.
+MAX_UNFINISHED_BYTES = 256 * 1024
+REQUEST_S = 20.0
 # Responses that a client may leave unread.
 MAX_UNREAD_BYTES = 256 * 1024
 # How long a client may take for its first settings, for the answer to a PING, and to make room for a message.
@@ -60,6 +65,8 @@ HELLO_S = 10.0
 PING_EVERY_S = 20.0
 STALL_S = 30.0
 _PING = b"ei-alive"
+# What a request takes besides its bytes.
+_OWN_BYTES = 64
 
 
 class GrpcConnection(asyncio.Protocol):
@@ -76,6 +83,7 @@ class GrpcConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._requests: dict[int, _Request] = {}
+        self._unfinished = 0
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._room = asyncio.Event()
         self._greeted = False
@@ -139,15 +147,17 @@ class GrpcConnection(asyncio.Protocol):
     def _take(self, event: Event) -> None:
         match event:
             case RequestReceived():
-                self._requests[_number(event)] = _Request(dict(cast(Headers, event.headers or [])))
+                headers = read_headers(cast(Headers, event.headers or []))
+                self._requests[_number(event)] = request = _Request(headers, time.monotonic())
+                self._add(_number(event), request, _OWN_BYTES + sum(map(len, headers.values())))
             case DataReceived():
                 self._take_data(event)
             case StreamEnded():
-                request = self._requests.pop(_number(event), None)
-                if request is not None:
-                    self._start(_number(event), request)
+                complete = self._take_request(_number(event))
+                if complete is not None:
+                    self._start(_number(event), complete)
             case StreamReset():
-                self._requests.pop(_number(event), None)
+                self._take_request(_number(event))
                 if call := self._calls.get(_number(event)):
                     call.cancel()
             case RemoteSettingsChanged():
@@ -173,18 +183,44 @@ class GrpcConnection(asyncio.Protocol):
             return
         request.data += event.data or b""
         if len(request.data) > PREFIX.size + MAX_MESSAGE_BYTES:
-            del self._requests[number]
-            text = f"expected a request of at most {MAX_MESSAGE_BYTES} bytes"
-            self._finish(number, GrpcStatus.RESOURCE_EXHAUSTED, text, method="other")
-            with suppress(H2Error):
-                self._http.reset_stream(number)
+            self._give_up(
+                number, GrpcStatus.RESOURCE_EXHAUSTED, f"expected a request of at most {MAX_MESSAGE_BYTES} bytes"
+            )
+        else:
+            self._add(number, request, len(event.data or b""))
+
+    def _add(self, number: int, request: _Request, size: int) -> None:
+        """Counts what has come of a request. Many that never end would fill the memory."""
+        request.size += size
+        self._unfinished += size
+        if self._unfinished > MAX_UNFINISHED_BYTES:
+            self._give_up(number, GrpcStatus.RESOURCE_EXHAUSTED, "expected fewer requests that are not complete")
+
+    def _take_request(self, number: int) -> _Request | None:
+        """Removes a request that is not complete yet, or has just become so."""
+        request = self._requests.pop(number, None)
+        if request is not None:
+            self._unfinished -= request.size
+        return request
+
+    def _give_up(self, number: int, status: GrpcStatus, text: str) -> None:
+        self._take_request(number)
+        self._finish(number, status, text, method="other")
+        with suppress(H2Error):
+            self._http.reset_stream(number)
 
     def _start(self, number: int, request: _Request) -> None:
+        if self._meter.calls >= CALLS_PER_ADDRESS:
+            text = f"expected at most {CALLS_PER_ADDRESS} calls of one address at a time"
+            self._finish(number, GrpcStatus.RESOURCE_EXHAUSTED, text, method="other")
+            return
+        self._meter.calls += 1
         call = self._loop.create_task(self._call(number, request))
         self._calls[number] = call
 
         def ended(task: asyncio.Task[None]) -> None:
             self._calls.pop(number, None)
+            self._meter.calls -= 1
             if not task.cancelled() and (error := task.exception()):
                 log.error("a call failed", exc_info=error)
 
@@ -239,10 +275,13 @@ class GrpcConnection(asyncio.Protocol):
         self._flush()
 
     def _check(self) -> None:
-        """Every PING_EVERY_S: ends a connection whose client has not answered since."""
+        """Every PING_EVERY_S: ends a connection whose client has not answered since, and requests that do not end."""
         if not self._greeted or self._pinged:
             self._end("silent")
             return
+        late = time.monotonic() - REQUEST_S
+        for number in [number for number, request in self._requests.items() if request.began_s < late]:
+            self._give_up(number, GrpcStatus.DEADLINE_EXCEEDED, "the request has not ended in time")
         self._pinged = True
         with suppress(H2Error):
             self._http.ping(_PING)
@@ -277,13 +316,14 @@ class GrpcConnection(asyncio.Protocol):
 
 
 class _Request:
-    """A request that is not complete yet."""
+    """A request that is not complete yet. `size` is what it takes."""
 
-    __slots__ = ("data", "headers")
+    __slots__ = ("began_s", "data", "headers", "size")
 
-    def __init__(self, headers: Mapping[bytes, bytes]) -> None:
-        self.headers = headers
+    def __init__(self, headers: Mapping[bytes, bytes], began_s: float) -> None:
+        self.headers, self.began_s = headers, began_s
         self.data = bytearray()
+        self.size = 0
 
 
 _REASONS = {

@@ -17,6 +17,8 @@ class FloodMeter:
     def __init__(self, now_s: float) -> None:
         self._since_s = now_s
         self._bytes = self._frames = 0
+        # Calls that run now.
+        self.calls = 0
 
     def counts(self, own: Share, size: int, frames: int, now_s: float) -> bool:
         """Counts what a connection has sent. False if it has to end."""
@@ -41,7 +43,7 @@ class FloodMeter:
 
     def is_idle(self, now_s: float) -> bool:
         """Whether nothing that it has counted matters any more."""
-        return now_s - self._since_s > FLOOD_S
+        return not self.calls and now_s - self._since_s > FLOOD_S
 
 
 class Share:

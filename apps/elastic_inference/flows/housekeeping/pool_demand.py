@@ -38,21 +38,34 @@ def sum_of_ratios(workers: Sequence[WorkerInfo], now_s: float) -> float | None:
 
 
 class PoolDemand:
-    """Reads the demand, at most once a second for all callers. One event loop."""
+    """Reads the demand for all callers together, that of pods at most once a second. One event loop."""
 
     def __init__(self, reader: QueueReader, registry: StreamRegistry, *, cluster: bool) -> None:
         """`cluster`: the broker is a Redis Cluster, of which nobody can say when it started."""
         self._reader, self._registry, self._cluster = reader, registry, cluster
         self._lock = asyncio.Lock()
+        self._asking = asyncio.Lock()
+        self._asked: set[str] = set()
+        self._counts: dict[str, int] = {}
+        self._counted_at = float("-inf")
         self._read_at = self._failed_at = float("-inf")
         self._settled = False
         self._workers: dict[str, list[WorkerInfo]] = {}
         self._now_s = 0.0
 
     async def waiting(self, infer_types: Sequence[str]) -> list[int]:
-        """Frames that wait, for each type. Raises REDIS_ERRORS, also for an answer that takes too long."""
-        async with asyncio.timeout(LIMIT_S):
-            return await self._reader.lengths(infer_types)
+        """Frames that wait, for each type. Raises REDIS_ERRORS, also for an answer that takes too long.
+
+        Questions that come while Redis answers are asked together: each alone would take a connection to Redis.
+        """
+        began = time.monotonic()
+        self._asked.update(infer_types)
+        async with asyncio.timeout(LIMIT_S), self._asking:
+            if self._counted_at < began or not self._counts.keys() >= set(infer_types):
+                names, self._asked, at = list(self._asked | set(infer_types)), set(), time.monotonic()
+                self._counts = dict(zip(names, await self._reader.lengths(names), strict=True))
+                self._counted_at = at
+            return [self._counts[each] for each in infer_types]
 
     async def pods(self, infer_type: str) -> float | None:
         """The demand in pods; None if it is unknown at the moment. Raises as `waiting`."""

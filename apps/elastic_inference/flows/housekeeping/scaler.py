@@ -37,7 +37,6 @@ METRIC = "ei_scale_ratio"
 # How often the queues of the types are read that have a stream: the maximum delay of a push, nearly.
 LOOK_EVERY_S = 0.25
 MAX_STREAMS = 1024
-MAX_TYPES = 256
 MAX_TARGET = 100.0
 _CONTACT = (RedisError, OSError, TimeoutError)
 Message = TypeVar("Message")
@@ -139,9 +138,8 @@ class Scaler:
     @contextmanager
     def _watch(self, infer_type: str) -> Iterator[Watched]:
         watched = self._watched.get(infer_type)
-        if self._streams >= MAX_STREAMS or (watched is None and len(self._watched) >= MAX_TYPES):
-            text = f"expected at most {MAX_STREAMS} streams, for {MAX_TYPES} inference types"
-            raise CallError(GrpcStatus.RESOURCE_EXHAUSTED, text)
+        if self._streams >= MAX_STREAMS:
+            raise CallError(GrpcStatus.RESOURCE_EXHAUSTED, f"expected at most {MAX_STREAMS} streams")
         if watched is None:
             watched = self._watched[infer_type] = Watched()
         watched.streams += 1
