@@ -15,11 +15,12 @@ import redis.asyncio as aioredis
 from elastic_inference.adapters.camera_registry import requests
 from elastic_inference.adapters.camera_registry.camera_values import CompleteCamera, secrets_value, spec_value
 from elastic_inference.adapters.camera_registry.requests import CameraRequests, Reply
+from elastic_inference.adapters.source.probe import HANG_S
 from elastic_inference.base.config import CameraSettings, load
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from elastic_inference.domain.camera import CameraSpec
-from elastic_inference.flows.produce.pool import probes
+from elastic_inference.flows.produce.pool import probe_child, probes
 from elastic_inference.flows.produce.pool.probes import ProbeAnswers
 from tests.support.bad_cameras import BadCamera
 from tests.support.fixed_answer import HEAD, JPEG, serving
@@ -35,6 +36,7 @@ def answers(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> Iterator
     # Its process starts slowly on a busy machine.
     monkeypatch.setattr(probes, "_START_S", 60.0)
     monkeypatch.setattr(requests, "ANSWER_LIMIT_S", 90.0)
+    monkeypatch.setattr(requests, "REQUEST_LIFE_S", 90.0)
     found = ProbeAnswers(load(CameraSettings, {"QUEUE_URL": valkey.url, "CAMERA_NETWORKS": "127.0.0.1"}))
     found.start()
     yield
@@ -148,3 +150,10 @@ async def test_a_worker_without_cpu_time_does_not_blame_the_camera(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = await probe(asking, url="http://127.0.0.2/a.jpg")
     assert (found.status, "too little CPU time" in found.message) == (503, True)
+
+
+def test_a_probe_that_hangs_is_answered_before_its_process_is_killed() -> None:
+    """As when nobody answers for the camera's name. Else the worker's CPU time was blamed."""
+    task = {"limit_s": 8.0, "until_monotonic": 109.2}
+    assert probe_child.limit_of(task, 100.0) == 8.0
+    assert probe_child.limit_of(task, 101.2) == pytest.approx(8.0 - HANG_S)

@@ -195,6 +195,13 @@ def test_what_is_no_fence_is_replaced(bench: QueueBench, leased: NewProducer, va
     assert bench.redis.get(FENCE) == b"5 0"
 
 
+def test_a_fence_that_is_made_up_stops_no_stream(bench: QueueBench, leased: NewProducer) -> None:
+    bench.redis.set(FENCE, "8999999999999999 5")
+    producer = leased(PushLease(1_790_000_000_000_000))
+    assert producer.push(frame(0)).pushed
+    assert bench.redis.get(FENCE) == b"1790000000000000 0"
+
+
 def test_a_fence_of_the_wrong_type_is_replaced_and_it_expires(bench: QueueBench, leased: NewProducer) -> None:
     bench.redis.rpush(FENCE, "x")
     assert leased(PushLease(5)).push(frame(0)).pushed

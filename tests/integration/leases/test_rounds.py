@@ -205,6 +205,23 @@ def test_a_higher_epoch_wins_and_epochs_rise_whatever_redis_forgets(client: redi
     assert new.client.renew({}, 4.0).held["item-0"].epoch > future
 
 
+@pytest.mark.parametrize("made_up", [9 * 10**15, 9 * 10**15 - 1])
+@pytest.mark.parametrize("field", ["item-0", ":epoch"])
+def test_an_epoch_that_is_made_up_leaves_no_trace(
+    client: redis.Redis, worker: NewWorker, made_up: int, field: str
+) -> None:
+    """The next ones passed the highest, and from then on all leases had the same epoch."""
+    want(client, 2)
+    one = worker("one")
+    client.hset(keys.leases(GROUP), field, f"{made_up} two:ab 1 0 0 - 0" if field == "item-0" else str(made_up))
+    wait_for(lambda: len(one.round().held) == 2, what="both items", every_s=0.1)
+    epochs = {claim.epoch for claim in one.last.held.values()}
+    assert len(epochs) == 2
+    assert max(epochs) < 5 * 10**15
+    again = one.client.renew({"item-0": Holding(one.last.held["item-0"].epoch, 0.1, fenced_by=made_up)}, 4.0)
+    assert again.held["item-0"].epoch < 5 * 10**15
+
+
 def test_who_is_fenced_and_still_has_the_lease_gets_a_higher_epoch(client: redis.Redis, worker: NewWorker) -> None:
     want(client, 1)
     one = worker("one")

@@ -36,6 +36,9 @@ local LOWER, HIGHER = 16, 4
 -- A former worker continues until the queue refuses its frames, but for no longer than LEAVING.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
+-- New epochs begin at the clock, which may have been set back by years. Somebody has made up one that is a century
+-- ahead: those after it would pass MAX_EPOCH, and no lease would hold any more.
+local HIGHEST = math.min(MAX_EPOCH, now + 36525 * DAY)
 
 local function number(text, most)
   local found = tonumber(text)
@@ -137,12 +140,12 @@ alive[me] = own
 
 -- What the caller runs.
 local mine, names, leave_all = {}, {':known'}, command == 'release' and #ARGV == 8
-local highest = number(ARGV[8], MAX_EPOCH) or 0
+local highest = number(ARGV[8], HIGHEST) or 0
 
 local function read_mine(text)
   local name, epoch, cost, refused, quarantine, blocked = string.match(text,
     '^(%S+) (%d+) (%S+) (%d+) (-?%d+) ([01])$')
-  epoch, cost, refused = number(epoch, MAX_EPOCH), number(cost, MAX_COST), number(refused, MAX_EPOCH)
+  epoch, cost, refused = number(epoch, HIGHEST), number(cost, MAX_COST), number(refused, HIGHEST)
   if epoch and cost and refused and is_name(name) then
     -- No item can take more than its worker has.
     if cost > 0 then cost = math.max(math.min(cost, capacity > 0 and capacity or cost), MIN_COST) end
@@ -194,7 +197,7 @@ local held = {}
 local function read_lease(name, row)
   local epoch, worker, cost, moved, quarantine, former, left =
     string.match(row, '^(%d+) (%S+) (%S+) (%d+) (%d+) (%S+) (%d+)$')
-  epoch, cost, moved = number(epoch, MAX_EPOCH), number(cost, MAX_COST), number(moved, MAX_EPOCH)
+  epoch, cost, moved = number(epoch, HIGHEST), number(cost, MAX_COST), number(moved, MAX_EPOCH)
   quarantine, left = number(quarantine, MAX_EPOCH), number(left, MAX_EPOCH)
   if not (epoch and cost and moved and quarantine and left and is_name(name)) then return remove(name) end
   highest = math.max(highest, epoch)
@@ -209,7 +212,7 @@ end
 local function read_leases()
   if names then names[1] = ':epoch' end
   local rows = leases_there and rows_of(leases_key, names) or {}
-  highest = math.max(highest, number(string.sub(rows[':epoch'] or '', 1, 32), MAX_EPOCH) or 0)
+  highest = math.max(highest, number(string.sub(rows[':epoch'] or '', 1, 32), HIGHEST) or 0)
   for name, row in pairs(rows) do
     if name ~= ':epoch' and name ~= ':free' then read_lease(name, row) end
   end

@@ -25,6 +25,8 @@ from elastic_inference.domain.probe_report import ProbeReport
 
 WATCH_S = 3.0
 LIMIT_S = 30.0
+# A call that hangs, such as the look-up of a name, is given up this long after the limit.
+HANG_S = 0.5
 # Below this mean grey level of 255 an image counts as black.
 DARK = 10
 # After a lost packet or a reconnect, frames are missing until the next key frame.
@@ -115,7 +117,7 @@ class _Probe:
         thread = threading.Thread(target=self._work, args=(open_source, what), name="probe", daemon=True)
         thread.start()
         # The work ends by itself at the deadline, unless a call hangs.
-        thread.join(self._limit_s + 0.5)
+        thread.join(self._limit_s + HANG_S)
         if self._error is not None:
             raise self._error
         if self._report is None:

@@ -9,13 +9,13 @@ import base64
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from elastic_inference.adapters.source.probe import probe_file, probe_settings
+from elastic_inference.adapters.source.probe import HANG_S, probe_file, probe_settings
 from elastic_inference.base import config
 from elastic_inference.base.config import CameraSettings
 from elastic_inference.domain.camera import CameraSpec
@@ -45,10 +45,15 @@ def probe(asked: ProbeRequest, settings: CameraSettings, watch_s: float, limit_s
     return CameraProbe(report, base64.b64encode(image).decode() if image else None)
 
 
+def limit_of(task: Mapping[str, Any], now: float) -> float:
+    """How long the probe may take, so that even one that hangs is answered in time."""
+    return min(float(task["limit_s"]), float(task["until_monotonic"]) - now - HANG_S)
+
+
 def main() -> int:
     """Reads a task, writes its result, or `late` if too little time is left; returns the exit code."""
     task = json.load(sys.stdin)
-    limit_s = min(task["limit_s"], task["until_monotonic"] - time.monotonic())
+    limit_s = limit_of(task, time.monotonic())
     if limit_s < LEAST_S:
         json.dump({"late": True}, sys.stdout)
         return 0
