@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from elastic_inference.adapters.camera_resource.kept_objects import kept
 from elastic_inference.adapters.camera_resource.resource import read_camera
 from elastic_inference.base.config import CameraSettings, EventSettings, GatewaySettings
 from elastic_inference.base.config import load as load_settings
@@ -286,7 +287,9 @@ def test_a_network_camera_belongs_to_the_pool_and_its_login_to_a_secret(tmp_path
     assert found["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", "name": "ei-camera-controller"}]
     # What the controller makes of it is what was given.
     secret = {key: base64.b64encode(value.encode()).decode() for key, value in found["Secret"]["stringData"].items()}
-    stored = read_camera(found["Camera"], {"ei-camera-gate-1": secret})
+    resource = kept(found["Camera"])
+    assert resource is not None
+    stored = read_camera(resource, {"ei-camera-gate-1": secret})
     assert stored.spec is not None
     assert stored.spec.url == "rtsp://192.0.2.10:8554/a?token=abc"
     assert stored.spec.login is not None

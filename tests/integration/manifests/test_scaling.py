@@ -47,11 +47,13 @@ def test_monitoring_uses_another_prometheus_and_may_reach_it(tmp_path: Path) -> 
 
 def exported() -> set[str]:
     """Every series that our services export."""
-    registry = CollectorRegistry()
-    InferenceMetrics(registry, "people", "some-model")
-    GatewayMetrics(registry)
-    HousekeepingMetrics(registry)
-    return {name for metric in registry.collect() for name in [metric.name, *(each.name for each in metric.samples)]}
+    # Each service has a registry of its own: pods and housekeeping both count drops.
+    pod, gateway, housekeeping = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
+    InferenceMetrics(pod, "people", "some-model")
+    GatewayMetrics(gateway)
+    HousekeepingMetrics(housekeeping)
+    found = [metric for registry in (pod, gateway, housekeeping) for metric in registry.collect()]
+    return {name for metric in found for name in [metric.name, *(each.name for each in metric.samples)]}
 
 
 def test_the_hpa_asks_for_what_pods_export_and_the_adapter_serves_it_in_time(
