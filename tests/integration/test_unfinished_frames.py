@@ -256,3 +256,13 @@ def test_a_playlist_of_very_many_versions_is_not_read(opens: Callable[[str], Sou
         with pytest.raises(SourceError, match="names more than 128 versions of its stream: use the address of one"):
             opens(f"http://127.0.0.1:{camera.port}/live.m3u8")
         assert len(camera.asked) == 1
+
+
+@pytest.mark.parametrize("part", ["interim answers", "trailers"])
+def test_lines_without_end_around_a_playlist_are_not_read(part: str) -> None:
+    """They have no limit in http.client, and took a core until FFmpeg gave up."""
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    head = HEAD % (b"200 OK", b"Content-Type: application/vnd.apple.mpegurl\r\nTransfer-Encoding: chunked\r\n")
+    answer = {"interim answers": interim * 400_000, "trailers": head + b"0\r\n" + b"X-A: b\r\n" * 1_200_000}[part]
+    with serving(answer) as camera, pytest.raises(SourceError, match=WHY):
+        opened(f"http://127.0.0.1:{camera.port}/live.m3u8")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import os
 import re
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from elastic_inference.adapters.source.input_errors import NO_HTTP, source_error
@@ -123,6 +125,8 @@ class HlsProxy:
             camera.settimeout(_READ_S)
             camera.sendall(request)
             with http.client.HTTPResponse(camera) as response:
+                response.fp.close()
+                response.fp = io.BufferedReader(_Counted(camera, self._unfinished), _COPY_BYTES)
                 response.begin()
                 self._answer(client, response)
         except SourceError as error:
@@ -181,8 +185,6 @@ class HlsProxy:
     def _check(self, guard: PlaylistGuard, data: bytes) -> None:
         if not guard.allows(data):
             raise SourceError(f"{self._what} {guard.refusal}")
-        if not self._unfinished.add(len(data)):
-            raise SourceError(self._unfinished.error)
 
     def _plain(self, text: bytes) -> bytes:
         """The text with `http` for each `https`; this proxy remembers for which servers. Raises SourceError.
@@ -211,6 +213,27 @@ class HlsProxy:
             each.close()
         with self._lock:
             self._open.difference_update(ends)
+
+
+class _Counted(io.RawIOBase):
+    """What a camera sends, counted as it comes: http.client reads any number of interim answers and trailers."""
+
+    def __init__(self, sock: socket.socket, unfinished: Unfinished) -> None:
+        self._raw = sock.makefile("rb", buffering=0)
+        self._unfinished = unfinished
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = self._raw.readinto(buffer)
+        if count and not self._unfinished.add(count):
+            raise SourceError(self._unfinished.error)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 def _refuse(client: socket.socket, status: bytes) -> None:
