@@ -23,6 +23,7 @@ import trustme
 from elastic_inference.adapters.source.camera import open_camera
 from elastic_inference.adapters.source.captured_frame import Source
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
+from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.config import CameraSettings
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain.errors import SourceError
@@ -78,13 +79,13 @@ def ffmpeg(arguments: str) -> Iterator[subprocess.Popen[bytes]]:
             process.stdout.close()
 
 
-def open_when_there(settings: CameraSettings) -> Source:
+def open_when_there(settings: CameraSettings, rules: AddressRules | None = None) -> Source:
     """Opens a camera whose server may still be starting."""
     opened: list[Source] = []
 
     def attempt() -> bool:
         with contextlib.suppress(SourceError):
-            opened.append(open_camera(settings))
+            opened.append(open_camera(settings, rules))
         return bool(opened)
 
     wait_for(attempt, 30, "the camera")

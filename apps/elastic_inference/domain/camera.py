@@ -25,10 +25,13 @@ from pydantic import (
 from elastic_inference.domain.camera_choices import (
     FILE_SCHEME,
     LATER_SCHEMES,
+    LISTENING,
     NETWORK_SCHEMES,
+    NO_SRT,
     GateKind,
     ImageSize,
     Transport,
+    check_listener,
 )
 from elastic_inference.domain.events.rules import MAX_LINES, MAX_ZONES, CameraRules, Line, Zone, each_name_once
 from elastic_inference.domain.fields import Count, Name, Rate
@@ -63,9 +66,14 @@ def _check_url(value: str) -> str:
         if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
             raise ValueError("expected file:///path/of/the/video")
         return value
+    if parts.scheme == "srt":
+        raise ValueError(NO_SRT)
+    check_listener(value)
     if parts.scheme not in NETWORK_SCHEMES or not parts.hostname or not good:
         raise ValueError(_EXPECTED_URL)
     if "@" in parts.netloc:
+        if parts.scheme in LISTENING:
+            raise ValueError("expected no @ in the URL: write only the address and the port")
         raise ValueError("expected no user and password in the URL: put them into `login`")
     return value
 

@@ -203,6 +203,25 @@ def test_a_password_that_is_not_encoded_is_refused_and_not_shown(
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("camera", "words"),
+    [
+        (
+            "udp://@:5004",
+            "expected udp://0.0.0.0:5004, which listens on that port of this machine, or udp://239.…:5004",
+        ),
+        ("rtp://:5004", "expected rtp://0.0.0.0:5004, which listens"),
+        ("udp://239.1.1.1", "expected udp://0.0.0.0:5000, which listens"),
+        ("udp://0.0.0.0:99999", "a port from 1 to 65535"),
+    ],
+)
+@pytest.mark.parametrize("name", ["CAMERA", "CAMERA_SUBSTREAM"])
+def test_an_address_at_which_we_listen_needs_an_address_and_a_port(name: str, camera: str, words: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        config.load(config.CameraSettings, {name: camera})
+    assert words in str(caught.value)
+
+
 @pytest.mark.parametrize("value", ["admin:hunter2@h/video", "rtsp:/admin:hunter2@h", "rtsp//admin:hunter2@h"])
 def test_a_mistyped_camera_shows_no_password(value: str) -> None:
     with pytest.raises(SettingError, match=r"expected a USB index, /dev/videoN, rtsp://… or http://…") as caught:

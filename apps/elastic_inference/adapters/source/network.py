@@ -29,6 +29,7 @@ from elastic_inference.base.address_rules import AddressRules
 from elastic_inference.base.log import Throttle
 from elastic_inference.base.settings.producer import CameraSettings
 from elastic_inference.base.url import hide_password, in_brackets, url_credentials
+from elastic_inference.domain.camera_choices import LISTENING
 from elastic_inference.domain.errors import SourceError
 from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
 
@@ -148,6 +149,15 @@ class NetworkSource(LiveContainer):
             return SourceError(f"{self._what} {refusal}")
         if "(Input/output error)" in str(error) and self._rules is None and _is_unknown(self._url):
             return SourceError(f"{self._what} {UNKNOWN_NAME}")
+        if self._scheme in LISTENING and "(Address already in use)" in str(error):
+            return SourceError(
+                f"{self._what} can't be read: another program of this machine already listens on its port."
+            )
+        if self._scheme in LISTENING and "in time" in str(error):
+            return SourceError(
+                f"{self._what} is an address at which this machine listens, and nothing has arrived in {OPEN_S:g} s: "
+                "does the camera send to it, and does the firewall let it in?"
+            )
         if self._scheme not in RTSP_SCHEMES:
             return error
         if "(401)" not in str(error):

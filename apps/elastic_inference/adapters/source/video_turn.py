@@ -36,9 +36,14 @@ class VideoTurn:
         self._orientation = 1
 
     def orientation(self, image: av.VideoFrame) -> int:
-        """The orientation (1 to 8) that the frame states; 1 if it states none, or a turn by another angle."""
+        """The orientation (1 to 8) that the frame states; 1 if it states none, or a turn by another angle.
+
+        H.264 and H.265 themselves may state it in key frames alone: it then holds for the frames up to the next one.
+        """
         kind = image.rotation, image.width, image.height
         if kind != self._kind:
+            if not (image.rotation or image.key_frame) and self._kind is not None and kind[1:] == self._kind[1:]:
+                return self._orientation
             # A frame and its side data refer to each other, once they were read: the image then stays in memory until
             # the garbage collector runs. So only the first frame of a kind is asked.
             self._kind, self._orientation = kind, _stated(image)

@@ -18,7 +18,13 @@ from elastic_inference.base.settings.fields import (
 from elastic_inference.base.settings.setting import setting
 from elastic_inference.base.url import check_url, hide_password
 from elastic_inference.domain import keys
-from elastic_inference.domain.camera_choices import CAMERA_SCHEMES, LATER_SCHEMES, GateKind, ImageSize
+from elastic_inference.domain.camera_choices import (
+    CAMERA_SCHEMES,
+    LATER_SCHEMES,
+    GateKind,
+    ImageSize,
+    check_listener,
+)
 from elastic_inference.domain.errors import SettingError
 
 
@@ -42,7 +48,7 @@ def _check_camera(value: str) -> str:
     if separator and scheme.lower() in LATER_SCHEMES:
         raise ValueError(LATER_SCHEMES[scheme.lower()])
     if separator and scheme.lower() in CAMERA_SCHEMES:
-        check_url(value, "expected rtsp://… or http://…")
+        _check_network_url(value)
         return value
     raise ValueError("expected a USB index, /dev/videoN, rtsp://… or http://…")
 
@@ -50,8 +56,13 @@ def _check_camera(value: str) -> str:
 def _check_substream(value: str) -> str:
     if value.partition("://")[0].lower() not in CAMERA_SCHEMES:
         raise ValueError("expected rtsp://… or http://…")
-    check_url(value, "expected rtsp://… or http://…")
+    _check_network_url(value)
     return value
+
+
+def _check_network_url(value: str) -> None:
+    check_listener(value)
+    check_url(value, "expected rtsp://… or http://…")
 
 
 def _check_fingerprint(value: str) -> str:

@@ -17,6 +17,7 @@ from PIL import Image
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.file import FileSource
 from elastic_inference.adapters.source.jpeg_encoder import JpegEncoder
+from elastic_inference.domain.image_size import FrameSize
 
 
 def ffmpeg(arguments: str, *more: str) -> bytes:
@@ -64,6 +65,48 @@ def test_h264_says_it_too_and_mirrored_video_is_mirrored(tmp_path: Path) -> None
         video.close()
     assert np.abs(pixels[0] - pixels[1][:, ::-1]).mean() < 8
     assert np.abs(pixels[0] - pixels[1]).mean() > 30
+
+
+@pytest.mark.parametrize("suffix", ["h264", "ts"])
+def test_what_a_key_frame_states_holds_up_to_the_next_one(tmp_path: Path, suffix: str) -> None:
+    source = "-f lavfi -i testsrc2=size=320x180:rate=10 -frames:v 12 -pix_fmt yuv420p -c:v libx264"
+    # Each key frame then has additional information of its own, to which FFmpeg's filter adds.
+    source += " -g 6 -bf 0 -threads 1 -x264-params nal-hrd=vbr:vbv-maxrate=2000:vbv-bufsize=2000"
+    kind = "mpegts" if suffix == "ts" else "h264"
+    turned = ffmpeg(f"{source} -bsf:v h264_metadata=display_orientation=insert:rotate=90 -f {kind} -")
+    path = tmp_path / f"both.{suffix}"
+    path.write_bytes(turned + ffmpeg(f"{source} -f {kind} -"))
+    found = []
+    video, encoder = FileSource(path), JpegEncoder()
+    for _ in range(48):  # twice, as a file that is looped
+        video.grab(lambda: None)
+        found.append(encoder.encode(video.retrieve())[1:])
+    video.close()
+    assert found == ([(180, 320)] * 12 + [(320, 180)] * 12) * 2
+
+
+@pytest.mark.parametrize(("degrees", "size"), [(90, (180, 320)), (180, (320, 180)), (270, (180, 320))])
+def test_over_loops_and_at_a_reduced_size_it_stays_upright(tmp_path: Path, degrees: int, size: tuple[int, int]) -> None:
+    flat, turned = tmp_path / "flat.mov", tmp_path / "turned.mov"
+    ffmpeg("-f lavfi -i testsrc2=size=640x360:rate=10 -frames:v 6 -pix_fmt yuv420p -c:v libx264 -threads 1", str(flat))
+    ffmpeg(f"-i {flat} -c copy -metadata:s:v rotate={degrees}", str(turned))
+    expected = shown_by_ffmpeg(turned, *(2 * side for side in size)).astype(int)
+    asked = set()
+
+    def needed(width: int, height: int) -> FrameSize:
+        asked.add((width, height))
+        return FrameSize(width // 2, height // 2)
+
+    video, encoder = FileSource(turned), JpegEncoder()
+    for number in range(18):
+        video.grab(lambda: None)
+        data, *found = encoder.encode(video.retrieve(), needed)
+        assert tuple(found) == size
+        if number % 6 == 0:
+            pixels = simplejpeg.decode_jpeg(data, "RGB").astype(int)
+            assert np.abs(pixels - expected[::2, ::2]).mean() < 16
+    video.close()
+    assert asked == {(2 * size[0], 2 * size[1])}, "the size is asked for as the image is shown"
 
 
 def test_no_image_stays_in_memory(tmp_path: Path) -> None:
