@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.frame import FIRST_TURNED
 
-Grey = npt.NDArray[np.uint8]
+Grey = NDArray[np.uint8]
 
 # An image of which the lowest quarter is missing is useless.
 MISSING_PART = 4
@@ -92,7 +92,7 @@ def has_end(data: bytes) -> bool:
     return END in bytes(data[-_END_WITHIN:])
 
 
-def upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """An H x W x C image turned and mirrored as its EXIF orientation (1 to 8) says; a copy, except for 1."""
     if orientation == 1:
         return pixels

@@ -11,9 +11,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Plane = npt.NDArray[np.uint8]
+from elastic_inference.domain.arrays import NDArray
+
+Plane = NDArray[np.uint8]
 
 _LIBRARY = "libturbojpeg.so.0"
 # From turbojpeg.h. The fast transform is wrong where the library scales by a half: it mixes two kinds of tables.

@@ -31,12 +31,13 @@ LEFT_OUT = (
     ),
     ("prometheus_client", ("urllib.request", "wsgiref.simple_server")),
 )
-# The same for single services: Tornado's log files, child processes, translations and templates.
+# The same for single services: Tornado's log files, child processes, translations and templates; types of numpy.
 LEFT_OUT_OF = {
+    "inference.inference_service": (("numpy", ("numpy._typing",)),),
     "gateway.gateway_service": (
         ("tornado.httpserver", ("curses", "logging.handlers", "tornado.process")),
         ("tornado.web", ("tornado.locale", "tornado.template")),
-    )
+    ),
 }
 # Nothing awaits in these services. redis-py imports its part for asyncio always, and asyncio for it.
 THREADED = ("inference.inference_service", "produce.file_service")
@@ -90,7 +91,8 @@ class _StandIn(ModuleType):
         def refuse(cls: type, *_args: object, **_more: object) -> NoReturn:
             raise ImportError(f"{self.__name__}.{name} was left out at start: import it from its own module")
 
-        return type(name, (), {"__new__": refuse})
+        # A type may have parameters: numpy's `NDArray[Any]`.
+        return type(name, (), {"__new__": refuse, "__class_getitem__": classmethod(lambda cls, _: cls)})
 
 
 class _Late(ModuleType):

@@ -52,7 +52,7 @@ CASES = {
     "produce.file_service": (*PRODUCERS, *ASYNCIO),
     "produce.camera_service": PRODUCERS,
     "inference.inference_service": (
-        *(*PYDANTIC, *ASYNCIO, *SINKS, *REST, "openvino", "tornado"),
+        *(*PYDANTIC, *ASYNCIO, *SINKS, *REST, "openvino", "tornado", "numpy._typing"),
         *("elastic_inference.domain.camera", "elastic_inference.domain.events"),
     ),
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
+from elastic_inference.domain.arrays import NDArray
+
+Image = NDArray[np.uint8]
 """H x W x 3, or 1 x H x W x 3 as a model's input."""
-Floats = npt.NDArray[np.floating[Any]]
+Floats = NDArray[np.floating[Any]]

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.errors import ElasticInferenceError, ModelError, SettingError
 from elastic_inference.flows.inference.adapters import (
     Adapter,
@@ -55,7 +55,7 @@ class InferenceRequest:
         fixed = [output for output in self._outputs if output is not None]
         self._static = fixed if len(fixed) == len(self._outputs) else None
 
-    def infer(self) -> list[npt.NDArray[Any]]:
+    def infer(self) -> list[NDArray[Any]]:
         """Infers the image in `input`. Returns the outputs in the model's order, valid until the next `infer`.
 
         Raises RuntimeError if OpenVINO fails.

@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import numpy.typing as npt
-
 from elastic_inference.adapters.jpeg_planes import Canvas
 from elastic_inference.base.byte_budget import ByteBudget
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, StaleFrameError
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection
@@ -102,7 +101,7 @@ class FrameDetector:
         check_scores(self._adapter, outputs)
         return self._adapter.decode(outputs, self._letterbox, self._threshold)
 
-    def _outputs(self, frame: Frame) -> list[npt.NDArray[Any]]:
+    def _outputs(self, frame: Frame) -> list[NDArray[Any]]:
         if (frame.width, frame.height) != self._frame_size:
             self._frame_size = (frame.width, frame.height)
             self._min_size = min_decoded_size(frame.width, frame.height, self._prepared)

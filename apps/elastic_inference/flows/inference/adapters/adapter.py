@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, PreparedModel
@@ -20,7 +20,7 @@ from elastic_inference.flows.inference.adapters.preprocessing import Letterbox, 
 # Half precision rounds this far above 1.
 SCORE_TOLERANCE = 0.002
 
-Outputs = Mapping[Any, npt.NDArray[Any]] | Sequence[npt.NDArray[Any]]
+Outputs = Mapping[Any, NDArray[Any]] | Sequence[NDArray[Any]]
 
 
 class Adapter(Protocol):
@@ -43,7 +43,7 @@ class Adapter(Protocol):
         """
         ...
 
-    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+    def scores(self, outputs: Outputs) -> NDArray[Any]:
         """All scores in `outputs`, also those of background. The warm-up checks that they are within 0..1."""
         ...
 

@@ -17,9 +17,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.adapter import Outputs, mismatch
 from elastic_inference.flows.inference.adapters.boxes import FEW_BOXES, detections, few_detections
@@ -38,7 +38,7 @@ def matches(model: Any) -> bool:
     return _roles(model) is not None
 
 
-def anchor_centres(side: int, count: int) -> npt.NDArray[np.float32]:
+def anchor_centres(side: int, count: int) -> NDArray[np.float32]:
     """Centres (`count` x 2: x, y, each 0..1) of the anchors of a model with a square input of `side` pixels.
 
     Raises ValueError if no published layout has that many anchors.
@@ -107,10 +107,10 @@ class BlazeFaceAdapter:
         merged, kept = merge_weighted(boxes[good], scores[good], OVERLAP_LIMIT)
         return detections(self.labels, np.zeros(len(kept), np.int64), kept, merged, letterbox)
 
-    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+    def scores(self, outputs: Outputs) -> NDArray[Any]:
         """See `Adapter.scores`."""
         raw = outputs[self._roles[1]].reshape(-1).astype(np.float64)
-        scores: npt.NDArray[Any] = 1.0 / (1.0 + np.exp(-np.clip(raw, -80.0, 80.0)))
+        scores: NDArray[Any] = 1.0 / (1.0 + np.exp(-np.clip(raw, -80.0, 80.0)))
         return scores
 
     def _few(

@@ -17,9 +17,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.adapter import Outputs
 from elastic_inference.flows.inference.adapters.boxes import detections
@@ -88,7 +88,7 @@ class BoxListsAdapter:
         numbers = np.nan_to_num(classes, nan=-1.0, posinf=-1.0, neginf=-1.0).astype(np.int64)
         return detections(self.labels, numbers, scores[chosen], boxes / self._unit, letterbox)
 
-    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+    def scores(self, outputs: Outputs) -> NDArray[Any]:
         """See `Adapter.scores`."""
         if self._layout == "efficientdet":
             return outputs[0].reshape(-1, 7)[:, 5]

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox
 from elastic_inference.flows.inference.arrays import Floats
@@ -23,7 +23,7 @@ FEW_BOXES = 24
 
 def detections(
     labels: tuple[str, ...],
-    classes: npt.NDArray[Any],
+    classes: NDArray[Any],
     confidences: Floats,
     boxes: Floats,
     letterbox: Letterbox,

@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.adapter import Outputs
 from elastic_inference.flows.inference.adapters.boxes import detections
@@ -80,7 +80,7 @@ class DetrAdapter:
             classes = np.nan_to_num(outputs[0].reshape(-1, 6)[chosen, 5], nan=-1.0).astype(np.int64)
         return detections(self.labels, classes, confidences, corners, letterbox)
 
-    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+    def scores(self, outputs: Outputs) -> NDArray[Any]:
         """See `Adapter.scores`: queries x classes."""
         values = outputs[self._at[0]]
         values = values.reshape(-1, values.shape[-1])
@@ -90,13 +90,13 @@ class DetrAdapter:
             return values[:, 4:5]
         if self._layout == "detr":
             powers = np.exp(values - values.max(axis=1, keepdims=True))
-            shares: npt.NDArray[Any] = (powers / powers.sum(axis=1, keepdims=True))[:, :-1]
+            shares: NDArray[Any] = (powers / powers.sum(axis=1, keepdims=True))[:, :-1]
             return shares
-        sigmoid: npt.NDArray[Any] = 1 / (1 + np.exp(-np.clip(values, -80, 80)))
+        sigmoid: NDArray[Any] = 1 / (1 + np.exp(-np.clip(values, -80, 80)))
         return sigmoid
 
 
-def _highest(scores: npt.NDArray[Any], threshold: float) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _highest(scores: NDArray[Any], threshold: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """(queries, classes) of the scores from `threshold` on; at most as many as there are queries, the highest."""
     queries, classes = np.nonzero(scores >= threshold)
     if len(queries) > len(scores):

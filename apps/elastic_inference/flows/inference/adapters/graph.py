@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.flows.inference.adapters.adapter import describe, mismatch
 from elastic_inference.flows.inference.adapters.layouts import (
@@ -98,7 +98,7 @@ class Export:
     labels: tuple[str, ...]
 
     @property
-    def size(self) -> npt.NDArray[np.float32]:
+    def size(self) -> NDArray[np.float32]:
         """(width, height, width, height): corners in pixels divided by it are 0..1 of the input."""
         return np.array((self.width, self.height) * 2, np.float32)
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.adapter import Outputs, mismatch
@@ -122,7 +122,7 @@ class ModelApiAdapter:
         boxes = np.asarray(result.bboxes, np.float32).reshape(-1, 4)[chosen] / size
         return detections(self.labels, np.asarray(result.labels)[chosen], scores[chosen], boxes, letterbox)
 
-    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+    def scores(self, outputs: Outputs) -> NDArray[Any]:
         """See `Adapter.scores`: those that the wrapper finds, since only it can read the outputs."""
         if self._kind not in ("detection", "instance segmentation"):
             return np.zeros(0, np.float32)

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.adapter import Outputs, mismatch
 from elastic_inference.flows.inference.adapters.boxes import detections
@@ -77,14 +77,14 @@ class NanodetAdapter:
         kept = keep_highest(boxes, best, classes, self._options.overlap or OVERLAP_LIMIT)
         return detections(self.labels, classes[kept], best[kept], boxes[kept] / self._size, letterbox)
 
-    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+    def scores(self, outputs: Outputs) -> NDArray[Any]:
         """See `Adapter.scores`: cells x classes."""
         return outputs[0].reshape(len(self._cells), -1)[:, : -4 * DFL_BINS]
 
 
-def _cells(width: int, height: int, rows: int) -> npt.NDArray[np.float32]:
+def _cells(width: int, height: int, rows: int) -> NDArray[np.float32]:
     """n x 3: the point of each cell in pixels, and its stride. With four levels (Plus) it is the cell's corner."""
-    levels: list[npt.NDArray[Any]] = []
+    levels: list[NDArray[Any]] = []
     for strides in (_STRIDES, _STRIDES[:3]):
         shift = 0.0 if len(strides) == len(_STRIDES) else 0.5
         levels = []

@@ -22,8 +22,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.flows.inference.arrays import Floats, Image
 
 COLOURS = ("BGR", "RGB")
@@ -67,10 +67,10 @@ class Letterbox:
     offset: tuple[float, float] = (0.0, 0.0)
     scale: tuple[float, float] = (1.0, 1.0)
 
-    def to_frame(self, boxes: Floats) -> npt.NDArray[np.float32]:
+    def to_frame(self, boxes: Floats) -> NDArray[np.float32]:
         """Maps boxes (n x 4, xyxy) from 0..1 of the model's input to 0..1 of the frame, and clips them."""
         offset, scale = np.array(self.offset * 2, np.float32), np.array(self.scale * 2, np.float32)
-        mapped: npt.NDArray[np.float32] = np.clip((boxes - offset) * scale, 0.0, 1.0).astype(np.float32)
+        mapped: NDArray[np.float32] = np.clip((boxes - offset) * scale, 0.0, 1.0).astype(np.float32)
         return mapped
 
 

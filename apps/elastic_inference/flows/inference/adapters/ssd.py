@@ -11,9 +11,9 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.adapter import Outputs, mismatch
 from elastic_inference.flows.inference.adapters.boxes import FEW_BOXES, detections, few_detections
@@ -66,7 +66,7 @@ class SsdAdapter:
             head = rows[: chosen[-1] + 1].tolist()
         return self._few(head, threshold, letterbox)
 
-    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+    def scores(self, outputs: Outputs) -> NDArray[Any]:
         """See `Adapter.scores`."""
         if self._pair is not None:
             return outputs[self._pair[0]].reshape(-1, 5)[:, 4]
@@ -86,7 +86,7 @@ class SsdAdapter:
                 boxes.append(box)
         return few_detections(self.labels, classes, scores, boxes, letterbox)
 
-    def _many(self, rows: npt.NDArray[Any], chosen: list[int], letterbox: Letterbox) -> list[Detection]:
+    def _many(self, rows: NDArray[Any], chosen: list[int], letterbox: Letterbox) -> list[Detection]:
         """Like `decode`; `chosen` are the numbers of the rows above the threshold."""
         ended = np.flatnonzero(rows[: chosen[-1] + 1, 0] < 0)
         rows = rows[[at for at in chosen if not len(ended) or at < ended[0]]]

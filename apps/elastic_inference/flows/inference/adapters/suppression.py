@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.flows.inference.arrays import Floats
 
 Box = tuple[float, float, float, float]
@@ -31,7 +31,7 @@ def overlaps(boxes: Floats) -> Floats:
     return result
 
 
-def keep_highest(boxes: Floats, scores: Floats, classes: npt.NDArray[Any], limit: float) -> npt.NDArray[np.intp]:
+def keep_highest(boxes: Floats, scores: Floats, classes: NDArray[Any], limit: float) -> NDArray[np.intp]:
     """Indices of the boxes that stay, highest score first.
 
     A box is dropped if it overlaps one of its class with a higher score by more than `limit`. `boxes` n x 4, `scores`

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.adapter import Outputs, mismatch
 from elastic_inference.flows.inference.adapters.boxes import detections
@@ -69,7 +69,7 @@ class TfDetectionAdapter:
         classes = np.nan_to_num(outputs[self._roles["classes"]].reshape(-1)[chosen], nan=-1.0).astype(np.int64)
         return detections(self.labels, classes, scores[chosen], boxes, letterbox)
 
-    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+    def scores(self, outputs: Outputs) -> NDArray[Any]:
         """See `Adapter.scores`."""
         scores = outputs[self._roles["scores"]].reshape(-1)
         count = outputs[self._roles["count"]].reshape(-1)

@@ -18,9 +18,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.adapter import Outputs
@@ -37,7 +37,7 @@ OVERLAP_LIMIT = {"grid": 0.7, "grid-corners": 0.45, "objectness": 0.45}
 _GRIDS = ("grid", "grid-corners")
 EXPECTED = expected_of("yolo")
 
-Found = tuple[Floats, Floats, npt.NDArray[Any]]  # boxes (xyxy), scores, classes
+Found = tuple[Floats, Floats, NDArray[Any]]  # boxes (xyxy), scores, classes
 
 
 class YoloAdapter:
@@ -81,7 +81,7 @@ class YoloAdapter:
             boxes, scores, classes = boxes[kept], scores[kept], classes[kept]
         return detections(self.labels, classes, scores, boxes / self._unit, letterbox)
 
-    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+    def scores(self, outputs: Outputs) -> NDArray[Any]:
         """See `Adapter.scores`."""
         if self._layout in _GRIDS:
             return _columns(outputs[0])[4 : 4 + self._classes]
@@ -89,20 +89,20 @@ class YoloAdapter:
         at = {"objectness": slice(4, None), "end-to-end": slice(4, 5), "yolov7-list": slice(6, 7)}[self._layout]
         return rows[:, at]
 
-    def _grid(self, output: npt.NDArray[Any], threshold: float) -> Found:
+    def _grid(self, output: NDArray[Any], threshold: float) -> Found:
         columns = _columns(output)
         chosen = np.flatnonzero(columns[4 : 4 + self._classes].max(axis=0) >= threshold)
         found = columns[: 4 + self._classes, chosen].T
         classes = np.argmax(found[:, 4:], axis=1)
         return _corners(found[:, :4]), found[np.arange(len(found)), 4 + classes], classes
 
-    def _corner_grid(self, output: npt.NDArray[Any], threshold: float) -> Found:
+    def _corner_grid(self, output: NDArray[Any], threshold: float) -> Found:
         """Each class of a cell stands for itself, as in LibreYOLO."""
         columns = _columns(output)
         classes, cells = np.nonzero(columns[4 : 4 + self._classes] >= threshold)
         return columns[:4, cells].T, columns[4 + classes, cells], classes
 
-    def _objectness(self, output: npt.NDArray[Any], threshold: float) -> Found:
+    def _objectness(self, output: NDArray[Any], threshold: float) -> Found:
         rows = _rows(output)
         # Class scores are at most 1, so objectness alone rules out nearly every row.
         found = rows[rows[:, 4] >= threshold, : 5 + self._classes]
@@ -111,12 +111,12 @@ class YoloAdapter:
         good = scores >= threshold
         return _corners(found[good, :4]), scores[good], classes[good]
 
-    def _end_to_end(self, output: npt.NDArray[Any], threshold: float) -> Found:
+    def _end_to_end(self, output: NDArray[Any], threshold: float) -> Found:
         rows = _rows(output)
         found = rows[rows[:, 4] >= threshold]
         return found[:, :4], found[:, 4], _numbers(found[:, 5])
 
-    def _yolov7_list(self, output: npt.NDArray[Any], threshold: float) -> Found:
+    def _yolov7_list(self, output: NDArray[Any], threshold: float) -> Found:
         rows = _rows(output)
         found = rows[rows[:, 6] >= threshold]
         return found[:, 1:5], found[:, 6], _numbers(found[:, 5])
@@ -153,21 +153,21 @@ def _classes(facts: Facts, layout: str, labels: int) -> int:
     return classes
 
 
-def _rows(output: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _rows(output: NDArray[Any]) -> NDArray[Any]:
     return output.reshape(-1, output.shape[-1])
 
 
-def _columns(output: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _columns(output: NDArray[Any]) -> NDArray[Any]:
     return output.reshape(output.shape[-2:])
 
 
-def _corners(boxes: npt.NDArray[Any]) -> Floats:
+def _corners(boxes: NDArray[Any]) -> Floats:
     """Centre and size as two corners."""
     halves = boxes[:, 2:4] / 2
     corners: Floats = np.concatenate((boxes[:, :2] - halves, boxes[:, :2] + halves), axis=1)
     return corners
 
 
-def _numbers(classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    numbers: npt.NDArray[np.int64] = np.nan_to_num(classes, nan=-1.0, posinf=-1.0, neginf=-1.0).astype(np.int64)
+def _numbers(classes: NDArray[Any]) -> NDArray[np.int64]:
+    numbers: NDArray[np.int64] = np.nan_to_num(classes, nan=-1.0, posinf=-1.0, neginf=-1.0).astype(np.int64)
     return numbers

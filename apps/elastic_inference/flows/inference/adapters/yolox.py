@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
+from elastic_inference.domain.arrays import NDArray
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.adapter import Outputs, mismatch
 from elastic_inference.flows.inference.adapters.boxes import detections
@@ -32,7 +32,7 @@ OVERLAP_LIMIT = 0.45
 _MAX_LOG_SIZE = 10.0
 
 
-def grid(width: int, height: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def grid(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(cells n x 2: column and row, strides n x 1) of an input of this size, in the order of the output."""
     cells, strides = [], []
     for stride in STRIDES:
@@ -93,7 +93,7 @@ class YoloxAdapter:
         kept = keep_highest(boxes, scores, classes, OVERLAP_LIMIT)
         return detections(self.labels, classes[kept], scores[kept], boxes[kept] / self._size, letterbox)
 
-    def scores(self, outputs: Outputs) -> npt.NDArray[Any]:
+    def scores(self, outputs: Outputs) -> NDArray[Any]:
         """See `Adapter.scores`."""
         return outputs[0].reshape(len(self._cells), -1)[:, 4:]
 
