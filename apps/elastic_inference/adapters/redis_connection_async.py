@@ -43,7 +43,7 @@ def connect_async(target: config.RedisTarget, *, key: str | None = None, name: s
         sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
             list(url.hosts), sentinel_kwargs=of_sentinels, **tls_options(target, url), **options
         )
-        client: redis.asyncio.Redis = sentinels.master_for(url.master, redis_class=_SentinelClient)
+        client: redis.asyncio.Redis = sentinels.master_for(url.master, redis_class=_AsyncSentinelClient)
         return client
     if url.is_cluster and key is None:
         from elastic_inference.adapters.redis_spread_async import AsyncSpreadClient
@@ -88,7 +88,7 @@ def _owner_finder(finder: SlotFinder, key: str) -> Callable[[], Awaitable[Addres
     return find
 
 
-class _SentinelClient(redis.asyncio.Redis):
+class _AsyncSentinelClient(redis.asyncio.Redis):
     """Closes its connections to the sentinels too."""
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:

@@ -19,7 +19,7 @@ C = TypeVar("C", bound=type)
 CLOSED: ConfigDict = {"extra": "forbid", "defer_build": True}
 
 
-class _Late(ModuleType):
+class _LateModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         found = getattr(importlib.import_module(self.__name__), name)
         setattr(self, name, found)
@@ -28,7 +28,7 @@ class _Late(ModuleType):
 
 def late(name: str) -> Any:
     """The module of this name, which is loaded when a name of it is first used."""
-    return _Late(name)
+    return _LateModule(name)
 
 
 def with_config(config: ConfigDict) -> Callable[[C], C]:
