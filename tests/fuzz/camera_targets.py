@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 from pathlib import Path
@@ -14,6 +15,8 @@ from pydantic import SecretStr
 from elastic_inference.adapters.camera_registry import camera_values
 from elastic_inference.adapters.camera_registry.camera_file import CameraFileError, parse, render
 from elastic_inference.adapters.camera_registry.requests import read_reply, read_request
+from elastic_inference.adapters.camera_resource.kept_objects import kept
+from elastic_inference.adapters.camera_resource.resource import read_camera, status_of
 from elastic_inference.adapters.leases.lease_rows import read_leases
 from elastic_inference.adapters.source.guarded import RtspGuard
 from elastic_inference.adapters.source.hls_proxy import _target
@@ -200,7 +203,34 @@ def _address_seeds() -> list[bytes]:
     ]
 
 
+def _objects(data: bytes) -> None:
+    """An object of the API server, with a Secret of the same bytes."""
+    try:
+        found = kept(json.loads(data))
+    except (ValueError, RecursionError):
+        return
+    if found is None:
+        return
+    assert len(found["spec"]) <= camera_values.MAX_BYTES
+    secret = {"user": data.decode("latin-1"), "gate": base64.b64encode(data).decode()}
+    stored = read_camera(found, {"own": secret})
+    assert (stored.spec is None) == (stored.problem is not None)
+    assert len(stored.problem or "") < 1000
+    document = status_of(stored, CameraStatus(CameraState.LIVE, worker="pod-1"), "2026-01-01T00:00:00Z")
+    json.dumps(document).encode()
+
+
+def _object_seeds() -> list[bytes]:
+    metadata = {"name": "gate", "resourceVersion": "7", "generation": 3, "labels": {"a": "b"}}
+    spec = {"url": "rtsp://10.0.0.7/live", "types": ["people"], "login_secret": "own"}
+    status = {"state": "live", "conditions": [{"type": "Live", "status": "True", "lastTransitionTime": "x"}]}
+    whole = {"metadata": metadata, "spec": spec, "status": status}
+    odd = {"metadata": {"name": "gate", "labels": [1], "generation": "x"}, "spec": {"url": 7, "fps": 1e308}}
+    return [json.dumps(each).encode() for each in (whole, odd, {"metadata": {"name": "gate"}, "status": [1]})]
+
+
 TARGETS = (
+    Target("objects of a cluster", _objects, (), _object_seeds),
     Target("files of cameras", _file, (CameraFileError,), _file_seeds),
     Target("changes of cameras", _changes, (), _change_seeds, _change_inputs),
     Target("registry of cameras", _registry, (), _registry_seeds),
