@@ -127,22 +127,26 @@ class QueueReader:
         return TypeScan(self.clients)
 
     async def length(self, infer_type: str) -> int:
-        """Frames that wait, legacy ones included."""
-        pipe = self.clients.of(infer_type).pipeline(transaction=False)
-        pipe.llen(keys.tokens(infer_type))
-        pipe.llen(keys.legacy_queue(infer_type))
-        return sum(_count(reply) for reply in await pipe.execute(raise_on_error=False))
+        """Frames that wait, legacy ones included. Raises ResponseError if a key of the queue has a wrong type."""
+        return int(sum(await self._lengths_of([infer_type]).execute()))
 
     async def lengths(self, infer_types: Sequence[str]) -> list[int]:
-        """Frames that wait, legacy ones included, for each type; one round trip, in a Redis Cluster one per type."""
-        if self.clients.cluster:
-            return [await self.length(each) for each in infer_types]
-        pipe = self.clients.of("").pipeline(transaction=False)
+        """As `length` for each type, but 0 for a key of a wrong type; one round trip, in a Redis Cluster one per type.
+
+        So one broken queue silences no other.
+        """
+        counts: list[int] = []
+        for types in [[each] for each in infer_types] if self.clients.cluster else [infer_types]:
+            counts += [_count(reply) for reply in await self._lengths_of(types).execute(raise_on_error=False)]
+        return [tokens + legacy for tokens, legacy in zip(counts[::2], counts[1::2], strict=True)]
+
+    def _lengths_of(self, infer_types: Sequence[str]) -> Any:
+        """A pipeline that asks for the two lists of each type. All types must be on one server."""
+        pipe = self.clients.of(infer_types[0] if infer_types else "").pipeline(transaction=False)
         for each in infer_types:
             pipe.llen(keys.tokens(each))
             pipe.llen(keys.legacy_queue(each))
-        counts = [_count(reply) for reply in await pipe.execute(raise_on_error=False)]
-        return [tokens + legacy for tokens, legacy in zip(counts[::2], counts[1::2], strict=True)]
+        return pipe
 
     async def sources(self, infer_type: str, limit: int = MAX_SOURCES) -> list[SourceInfo]:
         """Sources that reported within the last 10 s, sorted by name; at most `limit`, the latest."""
