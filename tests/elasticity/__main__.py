@@ -358,17 +358,16 @@ def _starts(found: Sequence[Any]) -> dict[str, float]:
 
 
 def _drops(cluster: Cluster, found: dict[tuple[str, str], float] | None = None) -> dict[tuple[str, str], float]:
-    """The drop counters by (pod, reason), highest value so far: a pod that ends leaves its last value."""
+    """The drop counters by (pod, reason), highest value so far: a pod that ends leaves its last value.
+
+    While the type has no pod, housekeeping counts them.
+    """
     found = {} if found is None else found
-    for each in cluster.query(f"ei_frames_dropped_total{{{_pods_of(cluster)}}}"):
+    counting = f'namespace="{NAMESPACE}",component=~"inference|housekeeping",infer_type="{cluster.type}"'
+    for each in cluster.query(f"ei_frames_dropped_total{{{counting}}}"):
         key = (each["metric"]["pod"], each["metric"]["reason"])
         found[key] = max(found.get(key, 0.0), float(each["value"][1]))
     return found
-
-
-def _pods_of(cluster: Cluster) -> str:
-    """What selects the metrics of the type's pods."""
-    return f'namespace="{NAMESPACE}",component="inference",pod=~"{cluster.pool}-.*"'
 
 
 def _disturb(cluster: Cluster, api: ModelApi, what: str) -> None:

@@ -251,8 +251,10 @@ class Site(System):
             elif metric == "ei_frames_invalid_total":
                 found["invalid"] += int(value)
             elif metric == "ei_frames_dropped_total":
-                producer = service.kind == "camera"
-                found["refused" if producer else "dropped"] += int(value)
+                if service.kind == "camera":
+                    found["refused"] += int(value)
+                elif service.kind == "infer" or f'infer_type="{TYPE}"' in key:  # housekeeping counts by type
+                    found["dropped"] += int(value)
         self._last[name] = found
         return found
 
