@@ -162,7 +162,7 @@ ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory bench-dashboard
 endif
 
-bench-ratio: install ## the scale ratio compared with demand over capacity, 15 minutes as root (ARGS="-h")
+bench-ratio: install ## the scale ratio compared with demand over capacity, 20 minutes as root (ARGS="-h")
 	@$(BIN)/python -m tests.bench.ratio $(ARGS)
 
 bench-soak: install dashboard ## ten minutes of load without growth of memory or latency (ARGS="--minutes N")

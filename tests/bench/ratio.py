@@ -32,6 +32,9 @@ SHARES = (0.25, 0.5, 0.75, 1.5, 3.0)
 QUOTAS = (None, 0.5, 0.1)
 MODEL = "face-detection-retail-0005_FP32"
 SECONDS = 10.0
+# A pod with less than this gets so few frames in ten seconds that one burst more or less is a fifth of them.
+SLOW_QUOTA = 0.25
+SLOW_TIMES = 3
 # A guess at the capacity of a pod without a quota on two cores, for the first flood.
 _GUESS_FPS = 300.0
 _DOCUMENT = REPOSITORY / "doc" / "scaling_figures.md"
@@ -67,8 +70,9 @@ class Record:
 def run(
     models: Path, quotas: Sequence[float | None], model: str, seconds: float, kinds: Sequence[Arrivals]
 ) -> Iterator[Record]:
-    """Five readings, each of a window and `seconds`, for each quota and kind of arrivals."""
+    """Five readings for each quota and kind of arrivals, each of a window and `seconds`, longer under a small quota."""
     for quota in quotas:
+        reading_s = seconds * SLOW_TIMES if quota and quota < SLOW_QUOTA else seconds
         group = quota_cgroup(quota) if quota else nullcontext(None)
         with (
             group as cgroup,
@@ -77,9 +81,9 @@ def run(
             running_pod(server, Path(folder), models, cgroup=cgroup, INFER_MODEL_NAME=model) as pod,
         ):
             pod.wait_ready(120)
-            capacity = load(server, 1.5 * _GUESS_FPS * min(quota or 2.0, 2.0) / 2, seconds).infer_fps
+            capacity = load(server, 1.5 * _GUESS_FPS * min(quota or 2.0, 2.0) / 2, reading_s).infer_fps
             for arrivals in kinds:
-                levels = [load(server, share * capacity, seconds, arrivals=arrivals) for share in SHARES]
+                levels = [load(server, share * capacity, reading_s, arrivals=arrivals) for share in SHARES]
                 full = [level.infer_fps for share, level in zip(SHARES, levels, strict=True) if share > 1]
                 for share, level in zip(SHARES, levels, strict=True):
                     can = level.infer_fps if share > 1 else (capacity + full[0]) / 2
@@ -124,7 +128,12 @@ def main() -> int:
         "--quota", type=float, action="append", help="cores, 0 for none; may be given again (0 0.5 0.1)"
     )
     parser.add_argument("--arrivals", action="append", choices=kinds, help="may be given again (all of them)")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"of each reading ({SECONDS:g})")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        help=f"of each reading ({SECONDS:g}; three times that under a small quota)",
+    )
     parser.add_argument("--out", type=Path, help="where ratio.json goes (a full run: doc, and its table)")
     given = parser.parse_args()
     models = given.models or Path(os.environ.get("EI_TEST_MODELS", REPOSITORY.parent / "shared" / "models"))
