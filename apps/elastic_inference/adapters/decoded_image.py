@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from elastic_inference.domain.arrays import NDArray
+from elastic_inference.domain.array_type import NDArray
 from elastic_inference.domain.frame import FIRST_TURNED
 
 Grey = NDArray[np.uint8]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from elastic_inference.domain.arrays import NDArray
+from elastic_inference.domain.array_type import NDArray
 
 Plane = NDArray[np.uint8]
 

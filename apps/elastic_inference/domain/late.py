@@ -1,7 +1,7 @@
 """Modules that are loaded when one of their names is first used.
 
 Annotations are texts until pydantic makes a reader or a schema of their class. So a service can use a document's class
-without pydantic, if the class's module knows pydantic and the field types as late modules only (ADR 31).
+without pydantic, if the class's module knows pydantic and the field types as late modules only (ADR 32).
 """
 
 from __future__ import annotations

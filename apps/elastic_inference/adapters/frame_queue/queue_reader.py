@@ -150,32 +150,28 @@ class QueueReader:
 
     async def sources(self, infer_type: str, limit: int = MAX_SOURCES) -> list[SourceInfo]:
         """Sources that reported within the last 10 s, sorted by name; at most `limit`, the latest."""
-        client = self.clients.of(infer_type)
-        clock: Any = await client.time()
+        clock: Any = await self.clients.of(infer_type).time()
         now_ms = clock[0] * 1000 + clock[1] // 1000
         # The janitor's upper bound, not +inf: the Redis user `camera` can write any score.
         bounds = (now_ms - SOURCE_SEEN_MS, now_ms + SOURCE_LISTED_MS, limit)
-        arguments = (script("sources").sha, 1, keys.sources(infer_type), keys.queue_prefix(infer_type), *bounds)
-        reply: Any
-        try:
-            reply = await client.evalsha(*arguments)
-        except NoScriptError:
-            await client.script_load(script("sources").text)
-            reply = await client.evalsha(*arguments)
+        prefix = keys.queue_prefix(infer_type)
+        reply = await self._read(infer_type, "sources", keys.sources(infer_type), prefix, *bounds)
         found = (_source(infer_type, reply[start : start + 6]) for start in range(0, len(reply), 6))
         return sorted(filter(None, found), key=lambda source: source.name)
 
     async def unserved_drop_fps(self, infer_type: str) -> float:
         """Frames per second that the queue of a type without pods drops, by what housekeeping claims."""
-        client = self.clients.of(infer_type)
-        arguments = (script("unserved").sha, 1, keys.dropped(infer_type))
-        reply: Any
-        try:
-            reply = await client.evalsha(*arguments)
-        except NoScriptError:
-            await client.script_load(script("unserved").text)
-            reply = await client.evalsha(*arguments)
+        reply = await self._read(infer_type, "unserved", keys.dropped(infer_type))
         return read_number(reply, MAX_DROPS_A_SECOND * 1000) / 1000
+
+    async def _read(self, infer_type: str, name: str, key: str, *arguments: str | int) -> Any:
+        """The reply of a script that reads one key of a type; loads the script if the server does not know it."""
+        client = self.clients.of(infer_type)
+        try:
+            return await client.evalsha(script(name).sha, 1, key, *arguments)
+        except NoScriptError:
+            await client.script_load(script(name).text)
+            return await client.evalsha(script(name).sha, 1, key, *arguments)
 
     async def janitor_runs(self, infer_type: str) -> bool:
         """Whether a janitor has taken the lock of this type within the last second."""

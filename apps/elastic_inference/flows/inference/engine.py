@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from elastic_inference.domain.arrays import NDArray
+from elastic_inference.domain.array_type import NDArray
 from elastic_inference.domain.errors import ElasticInferenceError, ModelError, SettingError
 from elastic_inference.flows.inference.adapters import (
     Adapter,

@@ -10,7 +10,7 @@ from typing import Any
 
 from elastic_inference.adapters.jpeg_planes import Canvas
 from elastic_inference.base.byte_budget import ByteBudget
-from elastic_inference.domain.arrays import NDArray
+from elastic_inference.domain.array_type import NDArray
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason, StaleFrameError
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.result import Detection

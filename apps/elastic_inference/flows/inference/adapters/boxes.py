@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from elastic_inference.domain.arrays import NDArray
+from elastic_inference.domain.array_type import NDArray
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.preprocessing import Letterbox
 from elastic_inference.flows.inference.arrays import Floats

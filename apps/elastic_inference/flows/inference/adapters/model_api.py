@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
-from elastic_inference.domain.arrays import NDArray
+from elastic_inference.domain.array_type import NDArray
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.adapter import Outputs, mismatch

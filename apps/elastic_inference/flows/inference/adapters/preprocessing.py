@@ -23,7 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from elastic_inference.domain.arrays import NDArray
+from elastic_inference.domain.array_type import NDArray
 from elastic_inference.flows.inference.arrays import Floats, Image
 
 COLOURS = ("BGR", "RGB")

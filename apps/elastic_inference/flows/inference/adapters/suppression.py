@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from elastic_inference.domain.arrays import NDArray
+from elastic_inference.domain.array_type import NDArray
 from elastic_inference.flows.inference.arrays import Floats
 
 Box = tuple[float, float, float, float]

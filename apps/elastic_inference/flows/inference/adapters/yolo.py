@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
-from elastic_inference.domain.arrays import NDArray
+from elastic_inference.domain.array_type import NDArray
 from elastic_inference.domain.errors import ModelError
 from elastic_inference.domain.result import Detection
 from elastic_inference.flows.inference.adapters.adapter import Outputs
