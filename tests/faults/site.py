@@ -84,7 +84,7 @@ class Site(System):
         self.clock: Path | None = None
         self.admin: redis.Redis = self.client("admin")
         # The example that waits for results, and since when.
-        self.example: tuple[subprocess.Popen[bytes], float] | None = None
+        self.examples: list[tuple[subprocess.Popen[bytes], float]] = []
         self._model, self._proxied = model, proxied
         self._stack = contextlib.ExitStack()
         self._gate = threading.Event()

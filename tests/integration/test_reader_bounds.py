@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from elastic_inference.adapters.redis_connection import explain
 from elastic_inference.adapters.stream_broker.reader_bounds import (
+    FEW_BYTES,
     FEW_GROUPS,
     FULL_LOOKS,
     MAX_EMPTY,
@@ -96,21 +97,26 @@ async def test_in_a_nearly_full_redis_only_small_groups_stay(logins: Logins, bou
     admin = logins.client("admin")
     make_groups(logins, RESULTS, FEW_GROUPS)
     make_groups(logins, keys.results("car"), FEW_GROUPS + 1)
-    make_groups(logins, EMPTY, 1)
+    make_groups(logins, EMPTY, FEW_GROUPS)
+    make_groups(logins, keys.results("crowded"), FEW_GROUPS + 1)
+    make_groups(logins, keys.results("fat"), 1)
+    reader = logins.client("reader")
+    reader.xreadgroup("group-0", "waiting", {EMPTY: ">"})
+    reader.xreadgroup("group-0", "x" * FEW_BYTES, {keys.results("fat"): ">"})
     for infer_type in ("car", "large", "alone"):
         admin.xadd(keys.results(infer_type), {"json": "{}"})
-    large = logins.client("reader")
-    large.xgroup_create(keys.results("large"), "g", id="0")
+    reader.xgroup_create(keys.results("large"), "g", id="0")
     for number in range(10):
-        large.xreadgroup("g", f"{number}{'x' * 200_000}", {keys.results("large"): ">"})
+        reader.xreadgroup("g", f"{number}{'x' * 200_000}", {keys.results("large"): ">"})
     try:
         admin.config_set("maxmemory", int(admin.info("memory")["used_memory"] * 1.2))
         for _ in range(FULL_LOOKS - 1):
             assert (await bounds.look()).streams == 0, "a flood of frames may end soon"
-        assert (await bounds.look()).streams == 3
+        assert (await bounds.look()).streams == 4
     finally:
         admin.config_set("maxmemory", 0)
-    assert {each.decode() for each in admin.keys("results_*")} == {RESULTS, keys.results("alone")}
+    left = {each.decode() for each in admin.keys("results_*")}
+    assert left == {RESULTS, keys.results("alone"), EMPTY}, "a reader that waits takes next to nothing, and is not sent away"
 
 
 async def test_a_foreign_key_with_such_a_name_stays(logins: Logins, bounds: ReaderBounds) -> None:

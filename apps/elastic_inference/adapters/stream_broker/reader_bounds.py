@@ -24,11 +24,13 @@ MAX_GROUPS = 256
 # Streams without a result, which readers have created for types that have no pod yet, and the memory of each.
 MAX_EMPTY = 256
 MAX_EMPTY_BYTES = 64 * 1024
-# While more than this share of `maxmemory` is in use, for as many looks as FULL_LOOKS, only streams with a result, few
-# groups and little memory stay. A flood of frames ends sooner: see `frame_queue.relief`.
+# While more than this share of `maxmemory` is in use, for as many looks as FULL_LOOKS, only streams with few groups and
+# little memory stay: a stream without a result may then take FEW_BYTES, and one with results LARGE of the limit. A
+# reader that only waits stays: 16 groups of it take 3.5 kB. A flood of frames ends sooner: see `frame_queue.relief`.
 NEARLY_FULL = 0.75
 FULL_LOOKS = 5
 FEW_GROUPS = 16
+FEW_BYTES = 8 * 1024
 LARGE = 0.1
 PAUSE_S = 1.0
 # Keys that one look goes through; while it removes some, it goes on for this long.
@@ -145,7 +147,8 @@ class ReaderBounds:
         known = name in self._kept or name in self._found
         room = known or len(self._kept | self._found) < MAX_EMPTY
         valid = read_name(name.removeprefix(_PREFIX.encode())) is not None
-        if not (room and valid and most is None and groups <= MAX_GROUPS and used <= MAX_EMPTY_BYTES):
+        most_groups, most_bytes = (MAX_GROUPS, MAX_EMPTY_BYTES) if most is None else (FEW_GROUPS, FEW_BYTES)
+        if not (room and valid and groups <= most_groups and used <= most_bytes):
             return False
         self._found.add(name)
         return True
