@@ -116,7 +116,7 @@ async def test_in_a_nearly_full_redis_only_small_groups_stay(logins: Logins, bou
     finally:
         admin.config_set("maxmemory", 0)
     left = {each.decode() for each in admin.keys("results_*")}
-    assert left == {RESULTS, keys.results("alone"), EMPTY}, "a reader that waits takes next to nothing, and is not sent away"
+    assert left == {RESULTS, keys.results("alone"), EMPTY}, "a reader that only waits is not sent away"
 
 
 async def test_a_foreign_key_with_such_a_name_stays(logins: Logins, bounds: ReaderBounds) -> None:
