@@ -199,7 +199,7 @@ def _address_seeds() -> list[bytes]:
         b"GET http://a.example:81/x HTTP/1.1\r\nHost: a\r\nProxy-Connection: x\r\n\r\n",
         b"GET http://[::1]:443/ HTTP/1.1\r\n\r\n",
         b"\2\0\x20NetConnection.Connect.Rej\xc3ected [ code=403 need auth ]",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x\r\n#\r\n6\r\nEXTM3U\r\n",
+        b"#EXTM3U\n#EXTINF:1,\na.ts\n",
     ]
 
 

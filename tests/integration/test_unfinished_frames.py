@@ -14,6 +14,7 @@ import pytest
 from elastic_inference.adapters.source import playlist_guard, unfinished
 from elastic_inference.adapters.source.camera import open_camera
 from elastic_inference.adapters.source.captured_frame import Source
+from elastic_inference.adapters.source.input_errors import NO_HTTP
 from elastic_inference.base.config import CameraSettings, load
 from elastic_inference.domain.errors import SourceError
 from tests.support.fixed_answer import HEAD, serving
@@ -179,6 +180,7 @@ def test_a_read_that_goes_on_without_frames_can_be_interrupted() -> None:
         (b"", "sends a playlist of more than"),
         (b"Transfer-Encoding: chunked\r\n", "sends a playlist of more than"),
         (b"Content-Encoding: gzip\r\n", "compresses what it sends"),
+        (b"X: %b\r\n" % (b"x" * 40_000), NO_HTTP),
     ],
 )
 @BOTH

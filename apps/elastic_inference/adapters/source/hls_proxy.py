@@ -31,6 +31,8 @@ CONNECT_S = 5.0
 _READ_S = 120.0
 _COPY_BYTES = 65536
 _MAX_HEAD_BYTES = 16384
+_MAX_ANSWER_HEAD_BYTES = 32768
+_COMPRESSED = "compresses what it sends although nobody asked for that: turn compression off."
 _MAX_CONNECTIONS = 16
 # Servers with TLS that the playlists of one camera may name.
 _MAX_SECURE = 64
@@ -152,13 +154,13 @@ class HlsProxy:
 
     def _answer(self, client: socket.socket, response: http.client.HTTPResponse) -> None:
         """Passes an answer on; of a playlist, as a whole. Raises SourceError if it is refused."""
-        guard = PlaylistGuard(self._playlists)
         head = self._head(response)
-        self._check(guard, b"%b\r\n" % head)
+        guard = PlaylistGuard(self._playlists)
         playlist = bytearray()
         begun = False
         while data := response.read1(_COPY_BYTES):
-            self._check(guard, data)
+            if not guard.allows(data):
+                raise SourceError(f"{self._what} {guard.refusal}")
             if guard.is_playlist:
                 playlist += data
                 continue
@@ -174,17 +176,18 @@ class HlsProxy:
             client.sendall(b"%b\r\n" % head)
 
     def _head(self, response: http.client.HTTPResponse) -> bytes:
-        """The answer's first lines, without what holds for the camera's connection alone."""
+        """The answer's first lines, without what holds for the camera's connection alone. Raises SourceError."""
+        if response.getheader("Content-Encoding", "").strip().lower() not in ("", "identity"):
+            # A few megabytes could become gigabytes.
+            raise SourceError(f"{self._what} {_COMPRESSED}")
         lines = [f"HTTP/1.1 {response.status} {response.reason}", "Connection: close"]
         for name, value in response.getheaders():
             if name.lower() not in ("connection", "keep-alive", "transfer-encoding", "upgrade"):
                 lines.append(f"{name}: {' '.join(value.split())}")
         head = "".join(f"{line}\r\n" for line in lines).encode("latin-1", "replace")
+        if len(head) > _MAX_ANSWER_HEAD_BYTES:
+            raise SourceError(f"{self._what} {NO_HTTP}")
         return self._plain(head) if 300 <= response.status < 400 else head
-
-    def _check(self, guard: PlaylistGuard, data: bytes) -> None:
-        if not guard.allows(data):
-            raise SourceError(f"{self._what} {guard.refusal}")
 
     def _plain(self, text: bytes) -> bytes:
         """The text with `http` for each `https`; this proxy remembers for which servers. Raises SourceError.
