@@ -206,6 +206,22 @@ class Pool:
         self.moves.clear()
         self.alone.clear()
 
+    def forge(self) -> None:
+        """Somebody gives an item to a worker that does not exist."""
+        name, now_us = self.random.choice(ITEMS), time.time_ns() // 1000
+        former, left = self.random.choice((("-", 0), (self.holder(name), now_us)))
+        self.redis.hset(keys.lease_workers(GROUP), "ghost:ab", f"{now_us} 1024 0 0 60000000 0 0")
+        row = f"{self.newest.get(name, (now_us, 0))[0] + 1} ghost:ab {COST} 0 0 {former} {left}"
+        self.redis.hset(keys.leases(GROUP), name, row)
+        # The row no longer says that it has moved.
+        self.owners.pop(name, None)
+        self.moves.pop(name, None)
+
+    def holder(self, name: str) -> str:
+        """The id of the worker that has the item, or '-'."""
+        row = self.redis.hget(keys.leases(GROUP), name)
+        return row.split()[1].decode() if row else "-"  # type: ignore[union-attr]
+
     def pause(self) -> None:
         """Nobody calls for longer than a lease."""
         time.sleep(LEASE_S * 1.1)

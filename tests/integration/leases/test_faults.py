@@ -25,7 +25,7 @@ Fault = Callable[[], None]
 def faults_of(pool: Pool) -> list[Fault]:
     return [
         *(pool.join, pool.kill, pool.freeze, pool.wake, pool.cut_off, pool.mend, pool.drain, pool.empty),
-        *(pool.go_wild, pool.go_wild),
+        *(pool.go_wild, pool.go_wild, pool.forge),
         *(pool.shift_clock, pool.pause, pool.wait, pool.rounds, pool.rounds, pool.rounds, pool.rounds),
     ]
 

@@ -222,6 +222,29 @@ def test_an_epoch_that_is_made_up_leaves_no_trace(
     assert again.held["item-0"].epoch < 5 * 10**15
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_made_up_worker_keeps_an_item_for_one_lease_at_most(
+    client: redis.Redis, worker: NewWorker, told: bool
+) -> None:
+    """A row that claimed a life of a minute kept it that long: its camera was out once the former worker had ended."""
+    lease_s = 0.5
+    want(client, 2)
+    one = worker("one", lease_s=lease_s)
+    before = one.round().held["item-0"].epoch
+    (mine,) = (row for row in client.hkeys(keys.lease_workers(GROUP)) if row.startswith(b"one:"))
+    now_us = int(client.time()[0]) * 10**6
+    former, left = (mine.decode(), now_us) if told else ("-", 0)
+    client.hset(keys.lease_workers(GROUP), "ghost:ab", f"{now_us} 1024 0 0 60000000 0 0")
+    client.hset(keys.leases(GROUP), "item-0", f"{before + 1} ghost:ab 0.1 0 0 {former} {left}")
+    began = time.monotonic()
+    while "item-0" not in one.round().held:
+        assert not told or "item-0" in one.last.leaving, "the former worker runs it meanwhile"
+        assert time.monotonic() - began < 20, "it stays with a worker that does not exist"
+        time.sleep(LOOK_S)
+    assert one.last.held["item-0"].epoch > before + 1
+    assert "ghost" not in one.last.workers
+
+
 def test_who_is_fenced_and_still_has_the_lease_gets_a_higher_epoch(client: redis.Redis, worker: NewWorker) -> None:
     want(client, 1)
     one = worker("one")

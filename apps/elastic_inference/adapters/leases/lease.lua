@@ -97,8 +97,9 @@ local function read_worker(id, row)
   capacity, used = number(capacity, MAX_COST), number(used, MAX_COST)
   local name = string.match(id, '^([^:]+):%x+$')
   if seen and life and capacity and used and load and count and name and is_name(name) then
-    return {seen = seen, capacity = capacity, used = used, draining = draining == '1', life = life, load = load,
-      count = count}
+    -- All workers of a group have equal leases. A made-up row with a longer one would keep items that nobody runs.
+    return {seen = seen, capacity = capacity, used = used, draining = draining == '1', life = math.min(life, lease),
+      load = load, count = count}
   end
 end
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from elastic_inference.domain import keys
-from elastic_inference.domain.leases import LEAVING_S, MAX_EPOCH, Lease, WorkerLoad, worker_name
+from elastic_inference.domain.leases import LEASE_S, LEAVING_S, MAX_EPOCH, Lease, WorkerLoad, worker_name
 
 _LEASE = re.compile(rb"(\d{1,16}) (\S+) ([\d.e+-]+) (\d{1,16}) (\d{1,16}) (\S+) (\d{1,16})")
 _WORKER = re.compile(rb"(\d{1,16}) ([\d.e+-]+) ([\d.e+-]+) ([01]) (\d{1,16}) ([\d.e+-]+) (\d{1,5})")
@@ -64,7 +64,7 @@ def _worker(row: bytes, now_s: float) -> WorkerLoad | None:
     if match is None:
         return None
     ago_s = now_s - int(match[1]) / _US
-    if not -_AHEAD_S <= ago_s <= int(match[5]) / _US:
+    if not -_AHEAD_S <= ago_s <= min(LEASE_S, int(match[5]) / _US):
         return None
     return WorkerLoad(_cpu(match[2]), _cpu(match[3]), 0.0, 0, match[4] == b"1", max(0.0, ago_s))
 
