@@ -21,7 +21,8 @@ from elastic_inference.base.memory_limit import memory_limit, memory_used
 from elastic_inference.base.model_metrics import ModelMetrics
 from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
-from elastic_inference.domain.model_wish import ModelChoice, ModelFailure, ModelWish, record_json
+from elastic_inference.domain.image_size import ModelSize
+from elastic_inference.domain.model_wish import CanaryChoice, ModelChoice, ModelFailure, ModelWish, record_json
 from elastic_inference.flows.inference import resizing
 from elastic_inference.flows.inference.canary import CanaryView
 from elastic_inference.flows.inference.engine import Engine
@@ -55,6 +56,10 @@ class Exchange:
 
     def __init__(self, running: RunningModel) -> None:
         self.running = running
+        self.tried: list[ModelSize | None] = []
+
+    def try_size(self, size: ModelSize | None) -> None:
+        self.tried.append(size)
 
     def offer(self, model: RunningModel, *_: object) -> None:
         self.running = model
@@ -115,7 +120,10 @@ class Site:
 
     def wish(self, number: int, model: str) -> None:
         """Asks for a model, and lets the pod look."""
-        wish = ModelWish(id=f"{number:016x}", choice=ModelChoice(model=model))
+        self.ask(ModelWish(id=f"{number:016x}", choice=ModelChoice(model=model)))
+
+    def ask(self, wish: ModelWish) -> None:
+        """Writes a wish, and lets the pod look."""
         self.client.set(keys.model_wish("face"), record_json(wish))
         self._now_s += 1.0
         self.keeper._look(self._now_s)
@@ -150,6 +158,18 @@ def test_a_pod_without_a_quota_tries_a_model_in_one_thread_first(site: Callable[
     pod.wish(1, INT8)
     assert pod.loader.compiled == [("INT8", True), ("INT8", False)]
     assert pod.exchange.running.info.precision == "INT8"
+
+
+def test_frames_have_the_size_that_a_canary_of_another_family_needs(
+    site: Callable[[Path], Site], tmp_path: Path
+) -> None:
+    pod = site(QuotaFile(tmp_path, 0.5).root)
+    pod.ask(ModelWish(id=f"{1:016x}", canary_id=f"{2:016x}", canary=CanaryChoice(model="yolox-nano_FP32")))
+    assert pod.exchange.tried == [ModelSize(416, 416, letterbox=True)]
+    pod.ask(ModelWish(id=f"{3:016x}"))
+    assert pod.exchange.tried[1:] == [None], "the canary has been dropped"
+    pod.wish(4, INT8)
+    assert pod.exchange.tried[2:] == [ModelSize(300, 300), None], "while both are compared"
 
 
 def test_a_model_for_which_there_is_no_memory_is_not_even_loaded(

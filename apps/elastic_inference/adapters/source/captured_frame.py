@@ -20,7 +20,8 @@ class CapturedFrame:
     """One frame: either `jpeg`, as the camera encoded it, or `image`, as FFmpeg decoded it.
 
     `image` has the frame's own size, pixel format and colour range. `ts` is the capture time in Unix seconds by this
-    machine's clock; `captured` is the same moment by its monotonic clock. `small`: it comes from a substream.
+    machine's clock; `captured` is the same moment by its monotonic clock. `small`: it comes from a substream. `turn` is
+    EXIF's orientation of `image`; that of a JPEG is in the JPEG itself.
     """
 
     ts: float
@@ -28,13 +29,14 @@ class CapturedFrame:
     jpeg: bytes | None = None
     image: av.VideoFrame | None = None
     small: bool = False
+    turn: int = 1
 
     @classmethod
-    def of(cls, frame: av.VideoFrame | bytes, ts: float, captured: float) -> CapturedFrame:
+    def of(cls, frame: av.VideoFrame | bytes, ts: float, captured: float, turn: int = 1) -> CapturedFrame:
         """A decoded frame, or a JPEG as the camera encoded it, with its times."""
         if isinstance(frame, bytes):
             return cls(ts, captured, jpeg=frame)
-        return cls(ts, captured, image=frame)
+        return cls(ts, captured, image=frame, turn=turn)
 
 
 class Source(Protocol):

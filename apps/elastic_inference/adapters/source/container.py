@@ -24,6 +24,7 @@ from elastic_inference.adapters.source.input_errors import CONVERT_FILE, SET_COD
 from elastic_inference.adapters.source.resting import Resting
 from elastic_inference.adapters.source.source_facts import SourceFacts, squeezed
 from elastic_inference.adapters.source.thinning import Thinning
+from elastic_inference.adapters.source.video_turn import VideoTurn
 from elastic_inference.base.log import Throttle
 from elastic_inference.domain.errors import SourceError, SourceFatalError
 from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
@@ -93,6 +94,8 @@ class Container:
         self._packets = self._input.demux(*(() if self._stall_s else (self.stream,)))
         self._frames: deque[av.VideoFrame | bytes] = deque()
         self._packet_time_s: float | None = None
+        self._turn = VideoTurn()
+        self.turn = 1  # EXIF's orientation of the frame that was last read
         self._ended = False
         self._resting: Resting[av.Packet[av.VideoStream]] | None = None
         self._on_skip: Callable[[], None] = _nothing
@@ -141,7 +144,13 @@ class Container:
                 )
         if self._undecoded.packets:
             self._undecoded = _Undecoded()
-        return self._frames.popleft() if self._frames else None
+        if not self._frames:
+            return None
+        frame = self._frames.popleft()
+        if not isinstance(frame, bytes):
+            # Also of frames that nobody wants: a key frame among them may say how to turn those that follow.
+            self.turn = self._turn.orientation(frame)
+        return frame
 
     def _next_packet(self) -> av.Packet[av.VideoStream] | None:
         """The next packet of the video; an empty one or None at the end. Raises SourceError."""

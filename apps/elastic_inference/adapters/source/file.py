@@ -87,7 +87,7 @@ class FileSource:
     def retrieve(self) -> CapturedFrame:
         """Returns the frame; its capture time is now. Call it once."""
         frame, self._current = self._current, b""
-        return CapturedFrame.of(frame, time.time(), time.monotonic())
+        return CapturedFrame.of(frame, time.time(), time.monotonic(), self._container.turn)
 
     def rest(self, quiet: bool, on_skip: Callable[[float | None], None]) -> None:
         """See `Source`."""

@@ -17,7 +17,6 @@ from elastic_inference.adapters.decoded_image import END, has_end, is_rare, is_w
 from elastic_inference.adapters.source.captured_frame import CapturedFrame
 from elastic_inference.adapters.source.encoder_planes import JpegPlanes
 from elastic_inference.adapters.source.rare_jpeg import decode_rare
-from elastic_inference.adapters.source.video_turn import VideoTurn
 from elastic_inference.domain.errors import InvalidFrameError, InvalidReason
 from elastic_inference.domain.frame import FIRST_TURNED, jpeg_orientation, shown_size, without_stray_bytes
 from elastic_inference.domain.frame_limits import DEFAULT_MAX_FRAME_PIXELS
@@ -49,7 +48,6 @@ class JpegEncoder:
         self._width, self._height = width, height
         self._max_pixels, self._max_memory = max_pixels, max_memory
         self._planes = JpegPlanes()
-        self._turn = VideoTurn()
 
     def encode(
         self, frame: CapturedFrame, needed: Callable[[int, int], FrameSize] | None = None
@@ -74,7 +72,7 @@ class JpegEncoder:
             rare_fits = _RARE_BYTES_A_PIXEL * width * height <= self._max_memory
             decoded, damaged = self._decode(data, target[::-1] if turned else target, rare_fits)
             image = av.VideoFrame.from_ndarray(upright(decoded, orientation), "rgb24")
-        turn = self._turn.orientation(image)
+        turn = frame.turn
         turned = turn >= FIRST_TURNED
         target = self.target(image.height, image.width) if turned else self.target(image.width, image.height)
         self._check(*target)

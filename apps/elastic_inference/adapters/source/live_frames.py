@@ -51,7 +51,7 @@ class LiveFrames:
     def retrieve(self) -> CapturedFrame:
         """The frame that `grab` read: a JPEG as the camera made it, or a decoded image. Call it once."""
         frame, self._frame = self._frame, b""
-        return CapturedFrame.of(frame, self._ts, self._captured)
+        return CapturedFrame.of(frame, self._ts, self._captured, self._container.turn)
 
 
 class LiveContainer:

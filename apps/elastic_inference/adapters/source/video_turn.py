@@ -1,6 +1,6 @@
 """Which way up a decoded frame is: phones store upright video lying on its side, and state how to turn it.
 
-Called by `jpeg_encoder`.
+Called by `container`.
 """
 
 from __future__ import annotations

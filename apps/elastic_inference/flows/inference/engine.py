@@ -18,6 +18,7 @@ import numpy as np
 
 from elastic_inference.domain.array_type import NDArray
 from elastic_inference.domain.errors import ElasticInferenceError, ModelError, SettingError
+from elastic_inference.domain.image_size import ModelSize
 from elastic_inference.flows.inference.adapters import (
     Adapter,
     AdapterOptions,
@@ -25,6 +26,7 @@ from elastic_inference.flows.inference.adapters import (
     adapt,
     guess_family,
 )
+from elastic_inference.flows.inference.adapters.preprocessing import Resize
 from elastic_inference.flows.inference.arrays import Image
 from elastic_inference.flows.inference.compiled_models import CompiledModels, Restored
 from elastic_inference.flows.inference.runtime import check_device, check_precision, has_cpu, load_openvino, use_threads
@@ -127,6 +129,12 @@ class Engine:
     def on_cpu(self) -> bool:
         """Whether only CPUs run the model; then CPU time shows how busy it is."""
         return all(name.partition(".")[0] == "CPU" for name in self.devices)
+
+    @property
+    def size(self) -> ModelSize:
+        """The size of frames that the model needs."""
+        prepared = self.prepared
+        return ModelSize(prepared.width, prepared.height, letterbox=prepared.resize is Resize.LETTERBOX)
 
     @property
     def outputs(self) -> list[Any]:

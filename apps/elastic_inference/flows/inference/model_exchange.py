@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from elastic_inference.adapters.frame_queue import QueueConsumer
 from elastic_inference.base.metrics import InferenceMetrics
 from elastic_inference.base.model_metrics import ModelMetrics
+from elastic_inference.domain.image_size import ModelSize
 from elastic_inference.flows.inference.engine import SPARE_REQUESTS
 from elastic_inference.flows.inference.frame_detector import FrameDetector
 from elastic_inference.flows.inference.load_meter import LoadMeter
@@ -88,6 +89,11 @@ class ModelExchange:
     def offer(self, model: RunningModel, detectors: Sequence[FrameDetector], factor: float) -> None:
         """Offers a model whose requests have inferred a frame each."""
         self._offer = _Offer(model, detectors, factor)
+
+    def try_size(self, size: ModelSize | None) -> None:
+        """From now on, frames should also suit a model under trial that needs this size; None: no longer."""
+        own = self.running.size
+        self._consumer.need_size(own if size is None else own.with_room_for(size))
 
     def refusal(self) -> str | None:
         """Why the model that was last taken was given up; once."""

@@ -214,6 +214,7 @@ class ModelKeeper:
         single = running.engine.on_cpu and allowance.quota is not None and allowance.threads == 1
         engine = self._load(spec, allowance, trial=not single)
         engine.inline = engine.inline or single
+        self._exchange.try_size(engine.size)
         self._samples.turn(1.0 if limits is not None else 0.0)
         try:
             trial = self._trial(engine, spec, limits or TrialLimits())
@@ -222,6 +223,7 @@ class ModelKeeper:
             factor = trial.factor(self._exchange.frame_s)
         finally:
             self._samples.turn(0.0)
+            self._exchange.try_size(None)
         del trial
         if single:
             engine.inline = False
@@ -308,6 +310,7 @@ class ModelKeeper:
             metrics=self._metrics,
             view=self._view,
         )
+        self._exchange.try_size(engine.size)
         self._metrics.try_model(spec.name, precision)
         self._samples.turn(choice.share)
         log.info("trying %s on %.3g of the frames", choice.model, choice.share)
@@ -327,6 +330,7 @@ class ModelKeeper:
         if self._canary is not None:
             log.info("%s is no longer tried", self._canary.model)
             self._canary = None
+            self._exchange.try_size(None)
             self._samples.turn(0.0)
             self._metrics.end_canary()
 

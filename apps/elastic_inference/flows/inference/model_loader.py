@@ -18,7 +18,6 @@ from elastic_inference.base.byte_budget import ByteBudget
 from elastic_inference.base.config import InferenceSettings
 from elastic_inference.base.cpu_quota import CpuAllowance
 from elastic_inference.domain.image_size import ModelSize
-from elastic_inference.flows.inference.adapters.preprocessing import Resize
 from elastic_inference.flows.inference.compiled_models import CompiledModels, cpu_name
 from elastic_inference.flows.inference.engine import Engine, compile_engine
 from elastic_inference.flows.inference.frame_detector import FrameDetector, make_detectors
@@ -51,8 +50,7 @@ class RunningModel:
     @property
     def size(self) -> ModelSize:
         """The size of frames that it needs."""
-        prepared = self.engine.prepared
-        return ModelSize(prepared.width, prepared.height, letterbox=prepared.resize is Resize.LETTERBOX)
+        return self.engine.size
 
 
 class ModelLoader:

@@ -134,6 +134,12 @@ def pod() -> Any:
         found.workers.join()
 
 
+def test_frames_suit_a_model_under_trial_too(pod: Pod) -> None:
+    pod.exchange.try_size(ModelSize(416, 16, letterbox=True))
+    pod.exchange.try_size(None)
+    assert pod.follower.sizes == [pod.old.size.with_room_for(ModelSize(416, 16)), pod.old.size]
+
+
 def test_the_next_frame_goes_to_the_new_model_and_all_that_depends_on_it_follows(pod: Pod) -> None:
     pod.infer(1, 2)
     pod.offer(fails=False)
