@@ -11,7 +11,8 @@ from typing import Any
 
 from elastic_inference.commands.models import ask
 from elastic_inference.domain.errors import ElasticInferenceError
-from elastic_inference.domain.model_wish import DEFAULT_TIME_FACTOR, TypeModel
+from elastic_inference.domain.model_views import TypeModel
+from elastic_inference.domain.model_wish import DEFAULT_TIME_FACTOR
 from tests.elasticity.record import Models, Run
 from tests.elasticity.scenarios import Disturbance
 

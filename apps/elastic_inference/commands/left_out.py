@@ -9,14 +9,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
 # Library, and its modules that are not loaded: Redis' own cluster client and its notifications (`redis_cluster` does
-# what we need), Sentinel (`redis_connection` loads it for URLs that need it), and what pushes and serves metrics
-# (`lifecycle` serves them).
+# what we need), Sentinel (`redis_connection` loads it for URLs that need it), and what pushes, compresses and serves
+# metrics (`lifecycle` serves them).
 LEFT_OUT = (
     (
         "redis",
@@ -29,7 +30,7 @@ LEFT_OUT = (
             "redis.asyncio.sentinel",
         ),
     ),
-    ("prometheus_client", ("urllib.request", "wsgiref.simple_server")),
+    ("prometheus_client", ("gzip", "urllib.error", "urllib.request", "wsgiref.simple_server")),
 )
 # The same for single services: Tornado's log files, child processes, translations and templates; types of numpy.
 LEFT_OUT_OF = {
@@ -45,7 +46,8 @@ ASYNCIO = ("asyncio", "redis.asyncio", "redis.asyncio.observability.recorder")
 # These contain only numpy's help texts, and take a fifth of its import time.
 NUMPY_TEXTS = ("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars")
 PLUGINS = "pydantic.plugin._loader"
-VERSIONS = "importlib.metadata"
+# Loaded at first use: the versions of packages, and what `http.server` needs to send files and pages of errors.
+AT_FIRST_USE = ("importlib.metadata", "html", "mimetypes", "shutil")
 
 
 def leave_out(service: str = "") -> None:
@@ -63,7 +65,8 @@ def leave_out(service: str = "") -> None:
         loader: Any = ModuleType(PLUGINS)
         loader.get_plugins = tuple
         sys.modules[PLUGINS] = loader
-    _load_at_first_use(VERSIONS)
+    for name in AT_FIRST_USE:
+        _load_at_first_use(name)
     for library, modules in (*LEFT_OUT, *LEFT_OUT_OF.get(service, ())):
         with _absent((*modules, *(ASYNCIO if library == "redis" and service in THREADED else ()))):
             importlib.import_module(library)
@@ -95,19 +98,24 @@ class _StandIn(ModuleType):
         return type(name, (), {"__new__": refuse, "__class_getitem__": classmethod(lambda cls, _: cls)})
 
 
+_first_use = threading.Lock()
+
+
 class _Late(ModuleType):
     """Loads the module of its name when somebody asks for one of its names."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
+        with _first_use:
+            if sys.modules.get(self.__name__) is self:
+                del sys.modules[self.__name__]
         return getattr(importlib.import_module(self.__name__), name)
 
 
 def _load_at_first_use(name: str) -> None:
     if name not in sys.modules:
+        sys.modules[name] = late = _Late(name)
         parent, _, child = name.rpartition(".")
-        sys.modules[name] = _Late(name)
-        setattr(importlib.import_module(parent), child, sys.modules[name])
+        if parent:
+            setattr(importlib.import_module(parent), child, late)

@@ -17,7 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from elastic_inference.base import config
 from elastic_inference.base.log import one_line
 from elastic_inference.domain.errors import ElasticInferenceError
-from elastic_inference.domain.model_wish import DEFAULT_SHARE, DEFAULT_TIME_FACTOR, Figures, TypeModel
+from elastic_inference.domain.model_views import TypeModel
+from elastic_inference.domain.model_wish import DEFAULT_SHARE, DEFAULT_TIME_FACTOR, Figures
 
 DEFAULT_GATEWAY = "http://localhost:31002"
 LIMIT_S = 10.0

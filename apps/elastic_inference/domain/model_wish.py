@@ -145,36 +145,6 @@ class PodModel:
     figures: Figures | None = None
 
 
-@with_config(CLOSED)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodModelView:
-    """One pod and its model."""
-
-    pod: Annotated[str, pydantic.Field(description="The pod's name.")]
-    model: Annotated[str, pydantic.Field(description="The model that it runs.")]
-    precision: Annotated[str, pydantic.Field(description="The precision in which it runs.")]
-    stage: Annotated[ModelStage | None, pydantic.Field(description="null if the pod does not report it (older pods).")]
-    canary: Annotated[str | None, pydantic.Field(description="The model that it tries.")] = None
-    figures: Annotated[Figures | None, pydantic.Field(description="What it found of the canary.")] = None
-
-
-@with_config(CLOSED)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TypeModel:
-    """The model of an inference type: what was asked for, what came of it, and what each pod runs."""
-
-    type: Annotated[fields.Name, pydantic.Field(description="The inference type.")]
-    choice: Annotated[ModelChoice | None, pydantic.Field(description="null: the model of the pods' settings.")] = None
-    failure: Annotated[Failure | None, pydantic.Field(description="Why the pods went back; null if they did not.")] = (
-        None
-    )
-    canary: Annotated[CanaryChoice | None, pydantic.Field(description="The canary; null without one.")] = None
-    canary_failure: Annotated[
-        Failure | None, pydantic.Field(description="Why the canary ended; null if it did not.")
-    ] = None
-    pods: Annotated[tuple[PodModelView, ...], pydantic.Field(description="Sorted by name.")] = ()
-
-
 def read_wish(raw: object) -> ModelWish | None:
     """The wish in Redis' answer; None if there is none, or if it cannot be read."""
     return _read(raw, ModelWish)

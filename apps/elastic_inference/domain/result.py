@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from elastic_inference.domain.errors import InvalidResultError
 from elastic_inference.domain.late import late, with_config
 from elastic_inference.domain.result_message import RESULT_VERSION, check_size
-from elastic_inference.domain.tracks import FrameTracks
 
 if TYPE_CHECKING:
     import pydantic
     from pydantic_core import core_schema
 
     from elastic_inference.domain import fields as types
+    from elastic_inference.domain import tracks as track_types
 else:
     pydantic, core_schema = late("pydantic"), late("pydantic_core.core_schema")
     types = late("elastic_inference.domain.fields")
+    track_types = late("elastic_inference.domain.tracks")
 
 
 def _require_version(schema: dict[str, Any]) -> None:
@@ -97,7 +98,7 @@ class Result:
         pydantic.Field(description="Additional facts about this frame, such as its zones. Absent while empty."),
     ] = field(default_factory=dict)
     tracks: Annotated[
-        tuple[FrameTracks, ...],
+        tuple[track_types.FrameTracks, ...],
         pydantic.Field(
             max_length=64,
             description="Which objects the detections are, while an event service runs: of this frame, and of earlier "

@@ -53,7 +53,10 @@ CASES = {
     "produce.camera_service": PRODUCERS,
     "inference.inference_service": (
         *(*PYDANTIC, *ASYNCIO, *SINKS, *REST, "openvino", "tornado", "numpy._typing"),
-        *("elastic_inference.domain.camera", "elastic_inference.domain.events"),
+        *("elastic_inference.domain.camera", "elastic_inference.domain.events", "elastic_inference.domain.tracks"),
+        *("elastic_inference.domain.model_views", "elastic_inference.flows.inference.adapters.layouts"),
+        *("elastic_inference.flows.inference.adapters.yolo", "elastic_inference.flows.inference.adapters.ssd"),
+        *("html.entities", "bz2", "gzip", "tempfile", "zipfile", "difflib"),
     ),
 }
 
@@ -80,10 +83,14 @@ def test_what_was_left_out_is_there_for_who_asks() -> None:
         "import redis, redis.cluster, urllib.request, importlib.metadata, wsgiref.simple_server, logging.handlers\n"
         "print(redis.cluster.RedisCluster.__module__, urllib.request.Request.__module__)\n"
         "print(importlib.metadata.version('redis') == redis.__version__, wsgiref.simple_server.WSGIServer.__module__)\n"
-        "print(logging.handlers.QueueHandler.__module__)"
+        "print(logging.handlers.QueueHandler.__module__)\n"
+        "import gzip, html, mimetypes, shutil, urllib.error\n"
+        "print(gzip.GzipFile.__module__, html.escape('<'), mimetypes.guess_type('a.html')[0])\n"
+        "print(shutil.rmtree.__module__, urllib.error.HTTPError.__module__)"
     )
     found = run(code, "gateway.gateway_service")
-    assert found == ["redis.cluster", "urllib.request", "True", "wsgiref.simple_server", "logging.handlers"]
+    late = ["gzip", "&lt;", "text/html", "shutil", "urllib.error"]
+    assert found == ["redis.cluster", "urllib.request", "True", "wsgiref.simple_server", "logging.handlers", *late]
 
 
 def test_a_pod_that_runs_a_model_of_the_catalogue_loads_no_pydantic(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,6 +117,8 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
 
 def _in_archive(path: Path) -> Mapping[str, Any] | None:
     """The mapping at the end of a `.tflite` file."""
+    import zipfile  # noqa: PLC0415  only for these files
+
     if not path.is_file() or not zipfile.is_zipfile(path):
         return None
     try:

@@ -5,7 +5,6 @@ Called once when inference starts, and by the demo. Looks only at the disk and o
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,6 +152,8 @@ def _named(name: str, folder: Path, catalogue: Catalogue) -> ModelSpec:
     found = find_in_folder(folder, model, precision) or find_in_folder(folder, name, None)
     if found is not None:
         return _custom(model, found[1], check_files(found[0]))
+    import difflib  # noqa: PLC0415  few starts need it
+
     close = difflib.get_close_matches(model, catalogue.models, n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else "tools/download-models.sh --list names the catalogue's."
     raise ModelError(f"The model {name} is neither in the catalogue nor in {folder.resolve()}: {hint}")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 from redis.exceptions import RedisError
 
-from elastic_inference.domain.model_wish import TypeModel
+from elastic_inference.domain.model_views import TypeModel
 from elastic_inference.domain.role import Role
 from elastic_inference.flows.gateway.handlers import ApiError, BaseHandler
 from elastic_inference.flows.gateway.model_editor import ModelRefusal

@@ -12,7 +12,8 @@ from elastic_inference.adapters.stream_broker.model_wishes import CANARY, SWITCH
 from elastic_inference.adapters.stream_broker.records import WorkerInfo
 from elastic_inference.adapters.stream_broker.registry import StreamRegistry
 from elastic_inference.domain import keys
-from elastic_inference.domain.model_wish import CanaryChoice, ModelChoice, ModelWish, PodModelView, TypeModel
+from elastic_inference.domain.model_views import PodModelView, TypeModel
+from elastic_inference.domain.model_wish import CanaryChoice, ModelChoice, ModelWish
 
 _CHOICE = TypeAdapter(ModelChoice)
 _CANARY = TypeAdapter(CanaryChoice)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from elastic_inference.domain.model_wish import CanaryChoice, ModelChoice, TypeModel
+from elastic_inference.domain.model_views import TypeModel
+from elastic_inference.domain.model_wish import CanaryChoice, ModelChoice
 from elastic_inference.flows.gateway import api_models
 
 _ERRORS = {

@@ -1,32 +1,19 @@
 """Adapters: one module for each family of models, behind the interface in `adapter`.
 
 The inference flow calls `make_adapter`, and `guess_family` for a user's own model. OpenVINO is not loaded at
-import. A new family needs its module, one line in `FAMILIES` and its test.
+import, and a family's module when it is used: a pod with a kept model needs one of them, and no layouts. A new family
+needs its module, one line in `FAMILIES` and its test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elastic_inference.adapters.catalogue.export_metadata import ExportMetadata
 from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.errors import ModelError
-from elastic_inference.flows.inference.adapters import (
-    blazeface,
-    box_lists,
-    detr,
-    model_api,
-    nanodet,
-    ssd,
-    tf_detection,
-    yolo,
-    yolox,
-)
+from elastic_inference.domain.late import late
 from elastic_inference.flows.inference.adapters.adapter import Adapter, check_scores, describe
-from elastic_inference.flows.inference.adapters.graph import refuse_other_tasks, settle
-from elastic_inference.flows.inference.adapters.layouts import export_of, facts_of, find_layout
 from elastic_inference.flows.inference.adapters.preprocessing import (
     Letterbox,
     PreparedModel,
@@ -34,6 +21,11 @@ from elastic_inference.flows.inference.adapters.preprocessing import (
     letterbox_of,
     preprocess,
 )
+
+if TYPE_CHECKING:
+    from elastic_inference.flows.inference.adapters import graph, layouts, model_api
+else:
+    graph, layouts, model_api = late(f"{__name__}.graph"), late(f"{__name__}.layouts"), late(f"{__name__}.model_api")
 
 __all__ = [
     "FAMILIES",
@@ -51,34 +43,45 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
 class Family:
-    """`matches` looks at the outputs of an `openvino.Model`; `expected` describes what it looks for."""
+    """A module of this package, loaded when it is used, with an adapter's class.
 
-    make: Callable[[AdapterOptions], Adapter]
-    matches: Callable[[Any], bool]
-    expected: str
+    `EXPECTED` in the module describes what `matches` looks for.
+    """
 
+    def __init__(self, module: str, adapter: str, layout: str | None = None) -> None:
+        """A family whose models are recognised by their row of `layouts` has that row's `layout`."""
+        self._module, self._adapter, self._layout = late(f"{__name__}.{module}"), adapter, layout
 
-def _has_layout(family: str) -> Callable[[Any], bool]:
-    def matches(model: Any) -> bool:
-        layout = find_layout(facts_of(model, ExportMetadata()))
-        return layout is not None and layout.family == family
+    def make(self, options: AdapterOptions) -> Adapter:
+        """A new adapter."""
+        adapter: Adapter = getattr(self._module, self._adapter)(options)
+        return adapter
 
-    return matches
+    def matches(self, model: Any) -> bool:
+        """Whether the outputs of an `openvino.Model` are those of this family."""
+        if self._layout is None:
+            return bool(self._module.matches(model))
+        found = layouts.find_layout(layouts.facts_of(model, ExportMetadata()))
+        return found is not None and found.family == self._layout
+
+    @property
+    def expected(self) -> str:
+        """What a model of this family looks like."""
+        return str(self._module.EXPECTED)
 
 
 # In the order in which `guess_family` tries them.
 FAMILIES = {
-    "ssd": Family(ssd.SsdAdapter, ssd.matches, ssd.EXPECTED),
-    "blazeface": Family(blazeface.BlazeFaceAdapter, blazeface.matches, blazeface.EXPECTED),
-    "tf-detection": Family(tf_detection.TfDetectionAdapter, tf_detection.matches, tf_detection.EXPECTED),
-    "yolox": Family(yolox.YoloxAdapter, yolox.matches, yolox.EXPECTED),
-    "yolo": Family(yolo.YoloAdapter, _has_layout("yolo"), yolo.EXPECTED),
-    "detr": Family(detr.DetrAdapter, _has_layout("detr"), detr.EXPECTED),
-    "box-lists": Family(box_lists.BoxListsAdapter, _has_layout("box-lists"), box_lists.EXPECTED),
-    "nanodet": Family(nanodet.NanodetAdapter, _has_layout("nanodet"), nanodet.EXPECTED),
-    "model-api": Family(model_api.ModelApiAdapter, model_api.matches, model_api.EXPECTED),
+    "ssd": Family("ssd", "SsdAdapter"),
+    "blazeface": Family("blazeface", "BlazeFaceAdapter"),
+    "tf-detection": Family("tf_detection", "TfDetectionAdapter"),
+    "yolox": Family("yolox", "YoloxAdapter"),
+    "yolo": Family("yolo", "YoloAdapter", "yolo"),
+    "detr": Family("detr", "DetrAdapter", "detr"),
+    "box-lists": Family("box_lists", "BoxListsAdapter", "box-lists"),
+    "nanodet": Family("nanodet", "NanodetAdapter", "nanodet"),
+    "model-api": Family("model_api", "ModelApiAdapter"),
 }
 
 
@@ -100,15 +103,15 @@ def adapt(model: Any, family: str | None, options: AdapterOptions) -> tuple[Adap
 def guess_family(model: Any, options: AdapterOptions | None = None) -> str:
     """The family that matches an `openvino.Model`. Raises ModelError that says what was found."""
     options = options or AdapterOptions()
-    settle(model, options)
+    graph.settle(model, options)
     wrapper = model_api.wrapper_name(model, options)
     # A model that names its wrapper also names its preprocessing, whatever its outputs look like.
     if wrapper and not wrapper.upper().startswith("YOLO"):
         return "model-api"
-    export = export_of(model, options.export)
-    facts = facts_of(model, export, options.labels)
-    layout = find_layout(facts, options.layout)
-    refuse_other_tasks(model, export.task, layout)
+    export = layouts.export_of(model, options.export)
+    facts = layouts.facts_of(model, export, options.labels)
+    layout = layouts.find_layout(facts, options.layout)
+    graph.refuse_other_tasks(model, export.task, layout)
     if layout is not None:
         return layout.family
     for name, family in FAMILIES.items():

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elastic_inference.adapters.catalogue.options import AdapterOptions
 from elastic_inference.domain.array_type import NDArray
 from elastic_inference.domain.errors import ModelError
+from elastic_inference.domain.late import late
 from elastic_inference.flows.inference.adapters.adapter import describe, mismatch
-from elastic_inference.flows.inference.adapters.layouts import (
-    Facts,
-    Layout,
-    expected_of,
-    export_of,
-    facts_of,
-    find_layout,
-)
 from elastic_inference.flows.inference.adapters.preprocessing import COLOURS
+
+if TYPE_CHECKING:
+    from elastic_inference.flows.inference.adapters import layouts
+    from elastic_inference.flows.inference.adapters.layouts import Facts, Layout
+else:
+    # Not needed for a model that was kept compiled.
+    layouts = late("elastic_inference.flows.inference.adapters.layouts")
 
 MAX_SIDE = 8192
 # Ultralytics' tasks whose boxes are served.
@@ -73,7 +73,7 @@ def settle(model: Any, options: AdapterOptions) -> None:
             f"The model takes {sides[0]} images at once ({describe(model)}), but frames are inferred one by one: "
             "export it with a batch of 1, or with a dynamic one."
         )
-    size = options.size or export_of(model, options.export).size
+    size = options.size or layouts.export_of(model, options.export).size
     wanted = [sides[0] or 1, *sides[1:]]
     if size is not None:
         width, height = size
@@ -114,11 +114,11 @@ def recognise(family: str, model: Any, options: AdapterOptions) -> Export:
     """Settles a model, and finds its row of `layouts`. Raises ModelError if that is not one of the family's."""
     settle(model, options)
     layout, width, height = image_input(family, model, options.size)
-    facts = facts_of(model, export_of(model, options.export), options.labels)
-    row = find_layout(facts, options.layout)
+    facts = layouts.facts_of(model, layouts.export_of(model, options.export), options.labels)
+    row = layouts.find_layout(facts, options.layout)
     refuse_other_tasks(model, facts.export.task, row)
     if row is None or row.family != family:
-        raise mismatch(family, model, expected_of(family))
+        raise mismatch(family, model, layouts.expected_of(family))
     return Export(layout, width, height, facts, row, options.labels or facts.export.names)
 
 
