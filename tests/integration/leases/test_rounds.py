@@ -89,6 +89,22 @@ def test_a_drain_hands_over_and_a_former_worker_learns_of_it(client: redis.Redis
     assert all(new.last.held[name].epoch > before[name].epoch for name in before)
 
 
+def test_what_is_being_handed_over_is_not_moved_on(client: redis.Redis, worker: NewWorker) -> None:
+    """Its former worker, the only one that ran it by then, ended: nobody did until the third had opened it."""
+    want(client, 6)
+    old, new, late = worker("old"), worker("new"), worker("late")
+    rounds(old)
+    old.draining = True
+    rounds(old, new, count=2)
+    assert len(new.names) == 6
+    rounds(late, new, old)
+    assert old.last.leaving.keys() == new.names, "it runs them until the queue refuses its frames"
+    assert len(new.names) == 6
+    old.client.release()
+    rounds(late, new)
+    assert len(late.names) == 3
+
+
 def test_a_former_worker_ends_where_the_new_one_cannot_begin_beside_it(client: redis.Redis, worker: NewWorker) -> None:
     want(client, 2)
     old, new = worker("old"), worker("new")
@@ -127,7 +143,8 @@ def test_the_one_who_joins_takes_what_pays_and_nothing_moves_twice_within_a_minu
     for name, row in client.hgetall(keys.leases(GROUP)).items():
         fields = row.split()
         if len(fields) == 7:
-            client.hset(keys.leases(GROUP), name, b" ".join([*fields[:3], b"0", *fields[4:]]))
+            # As after a minute.
+            client.hset(keys.leases(GROUP), name, b" ".join([*fields[:3], b"0", *fields[4:6], b"0"]))
     rounds(one, two)
     assert len(two.names) < 6
 

@@ -160,13 +160,18 @@ local function fuller_workers()
   return others
 end
 
+-- Whether the former worker may still be the only one that runs the item: a further move would end it there.
+local function is_handed(row) return row.left > 0 and now - row.left < LEAVING and alive[row.former] end
+
 -- The items of each worker that may move, the most expensive first.
 local function movable_items(workers)
   local by_worker = {}
   for _, worker in ipairs(workers) do by_worker[worker.id] = {} end
   for name, row in pairs(held) do
     local list = by_worker[row.worker]
-    if list and wanted[name] and now - row.moved >= MINUTE then list[#list + 1] = {name = name, cost = row.cost} end
+    if list and wanted[name] and now - row.moved >= MINUTE and not is_handed(row) then
+      list[#list + 1] = {name = name, cost = row.cost}
+    end
   end
   for _, list in pairs(by_worker) do table.sort(list, dearest) end
   return by_worker
