@@ -6,16 +6,17 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgpack
 import redis
 
 from elastic_inference.domain import keys
 from elastic_inference.flows.inference.jpeg import MAX_SCANS, count_scans
-from tests.faults.load import TYPE, Pusher, Watcher
+from tests.faults.load import FPS, TYPE, Pusher, Watcher
 from tests.faults.runner import Faults, Seen
-from tests.faults.site import SIZE, STREAMS, TOKEN, Site
+from tests.faults.site import SIZE, STREAMS, TOKEN, Site, open_drops
 from tests.support.jpeg import noisy_jpeg, progressive_jpeg
 
 VALUES, KEYS, MEMORY, LOGS = "values read from Redis", "what clients write", "memory of frames", "logs"
@@ -34,12 +35,13 @@ def forged_drops(site: Site, seen: Seen) -> None:
     name = keys.dropped(TYPE)
     with site.client("camera") as camera:
         camera.hincrby(name, "queue_full", -1)
+        seen.may_lose(1, "drops that the first value took away")
         time.sleep(0.2)
         for field, value in (
             *(("queue_full", "many"), ("queue_full", b"\xff\xfe"), ("stale", "9" * 40), ("queue_full", "1e9")),
             *(("a_reason_of_its_own", "1"), (b"\xff\xfe", "1"), ("source", "5")),
         ):
-            camera.hset(name, field, value)
+            _overwrite_drops(site, seen, lambda pipe, field=field, value=value: pipe.hset(name, field, value))
             time.sleep(0.2)
 
 
@@ -78,8 +80,9 @@ def wrong_types(site: Site, seen: Seen) -> None:
     """A string in place of every key that a camera may write."""
     seen.may_lose(8, "frames waited under keys that were overwritten")
     with site.client("camera") as camera:
+        _overwrite_drops(site, seen, lambda pipe: pipe.set(keys.dropped(TYPE), b"\xff"))
         for key in (
-            *(keys.tokens(TYPE), keys.dropped(TYPE), keys.sources(TYPE), keys.legacy_queue(TYPE)),
+            *(keys.tokens(TYPE), keys.sources(TYPE), keys.legacy_queue(TYPE)),
             *(keys.waiting(TYPE, "cam-0"), keys.source(TYPE, "cam-0"), keys.source(TYPE, "video-1")),
         ):
             camera.set(key, b"\xff")
@@ -210,8 +213,8 @@ def large_images(site: Site, seen: Seen) -> None:
 @FAULTS.add(MEMORY, "costly images, as one stream")
 def costly_images(site: Site, seen: Seen) -> None:
     """Progressive images of 33 million pixels at 8 fps, more than a pod can decode; the others keep their rate."""
-    kept = _costly(site, seen, progressive_jpeg(*LARGEST))
-    seen.check("the others keep 90 % of their rate", kept >= 0.9, f"{kept:.0%}", fails=kept < 0.7)
+    kept, had_room = _costly(site, seen, progressive_jpeg(*LARGEST))
+    seen.check("the others keep 90 % of their rate", kept >= 0.9, f"{kept:.0%}", fails=kept < 0.7 and had_room)
 
 
 @FAULTS.add(MEMORY, "costly images of as many scans as are accepted")
@@ -219,12 +222,13 @@ def images_of_many_scans(site: Site, seen: Seen) -> None:
     """The same with 32 scans, the most that a pod decodes: nearly twice the CPU time."""
     image = progressive_jpeg(*LARGEST, MAX_SCANS)
     assert count_scans(image) == MAX_SCANS
-    kept = _costly(site, seen, image)
+    kept, _ = _costly(site, seen, image)
     seen.check("the others keep half of their rate", kept >= 0.5, f"{kept:.0%}", fails=False)
 
 
-def _costly(site: Site, seen: Seen, image: bytes) -> float:
-    """Eight such images a second for some seconds. Returns how much of their rate the others keep."""
+def _costly(site: Site, seen: Seen, image: bytes) -> tuple[float, bool]:
+    """Eight such images a second for some seconds. Returns how much of their rate the others keep, and whether that was
+    the full rate: where even that needs more CPU time than there is, what remains of it says nothing."""
     seen.others_go_on()
     time.sleep(1)
     before, pods_mb = _rate(site, 4.0), _pods_mb(site)
@@ -238,7 +242,7 @@ def _costly(site: Site, seen: Seen, image: bytes) -> float:
     seen.pushed += costly.pushed
     # One that a pod has begun takes 0.4 s of its CPU time and more, on a busy machine many times as long.
     seen.within("the pods' memory is given back", lambda: _pods_mb(site) < pods_mb + 100, 60)
-    return beside / before
+    return beside / before, before >= 0.9 * FPS * len(STREAMS)
 
 
 def _pods_mb(site: Site) -> float:
@@ -278,6 +282,16 @@ def log_flood(site: Site, seen: Seen) -> None:
     seen.check("no line over 2 kB", max(map(len, lines)) < 2000, f"{max(map(len, lines))} characters")
     forged = any(line.startswith("FORGED") for line in lines) or "\x1b" in text
     seen.check("no forged line", not forged)
+
+
+def _overwrite_drops(site: Site, seen: Seen, write: Callable[[Any], object]) -> None:
+    """Writes to the hash of drops, as a camera may. The drops that wait there are lost: a busy machine has some."""
+    with site.admin.pipeline() as pipe:
+        pipe.hgetall(keys.dropped(TYPE))
+        write(pipe)
+        before, _ = pipe.execute(raise_on_error=False)
+    if isinstance(before, dict) and (lost := open_drops(before)):
+        seen.may_lose(lost, "drops that were overwritten")
 
 
 def _push_by_hand(camera: redis.Redis, name: str, identity: str, image: bytes, size: int) -> int:

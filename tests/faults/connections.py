@@ -54,8 +54,9 @@ def odd_requests(site: Site, seen: Seen) -> None:
             answers.append(client.recv(1024).split(b" ", 2)[1:2])
     shown = [each[0].decode() if each else "none" for each in answers]
     seen.check("no 5xx", not any(each.startswith("5") for each in shown), ", ".join(shown))
-    degraded = site.named("gateway").ready().get("degraded", {})
-    seen.check("the gateway calls nothing unavailable", not degraded, str(degraded))
+    # An odd query once made every dashboard believe for 30 s that the websocket server was gone.
+    gateway = site.named("gateway")
+    seen.within("the gateway calls nothing unavailable", lambda: not gateway.ready().get("degraded"), 5)
 
 
 @FAULTS.add(ERRORS, "a lock from the future")
@@ -276,8 +277,8 @@ def foreign_host(site: Site, seen: Seen) -> None:
     seen.others_go_on()
     old = site.gateway_port
     site.gateway_port = 0
+    service: ServiceProcess = site.gateway()
     try:
-        service: ServiceProcess = site.gateway()
         service.name = "gateway without token"
         service.wait_ready()
         own = site.status("/api/streams", {})
@@ -285,6 +286,7 @@ def foreign_host(site: Site, seen: Seen) -> None:
         seen.check("its own name is answered", own == 200, str(own))
         seen.check("a foreign name is refused", 400 <= foreign < 500, str(foreign))
         service.terminate()
-        site.services.remove(service)
     finally:
+        service.kill()
+        site.services.remove(service)
         site.gateway_port = old

@@ -68,8 +68,12 @@ class Pusher(Background):
     @property
     def refused(self) -> int:
         """Frames that this camera discarded and counted."""
-        kinds = (DropReason.SOURCE, DropReason.QUEUE_MEMORY)
-        return sum(int(self._metrics.dropped[TYPE, kind]._value.get()) for kind in kinds)
+        return self.without_memory + int(self._metrics.dropped[TYPE, DropReason.SOURCE]._value.get())
+
+    @property
+    def without_memory(self) -> int:
+        """Those of `refused` for which Redis had no memory. A busy machine refuses none of them."""
+        return int(self._metrics.dropped[TYPE, DropReason.QUEUE_MEMORY]._value.get())
 
     def run(self) -> None:
         due = report = 0.0

@@ -15,6 +15,7 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.frame_message import pack_frame
 from tests.faults.load import TYPE
+from tests.faults.processes import IN_HAND
 from tests.faults.runner import Fault, Seen
 from tests.faults.site import CAMERAS, SIZE, Site
 from tests.support.jpeg import noisy_jpeg
@@ -100,10 +101,10 @@ def restarted_with_clock(name: str, offset: str) -> Callable[[Site, Seen], None]
         if name in CAMERAS:
             seen.may_forge(4, f"frames that {name} had pushed but not counted yet")
         is_pod = name.startswith("pod")
+        claims = site.restart(name, python_clock_environ(offset) if is_pod else clock_environ(offset))
         if is_pod:
-            seen.may_lose(40, f"frames were held by {name}")
-        site.restart(name, python_clock_environ(offset) if is_pod else clock_environ(offset))
-        site.named(name).wait_ready(60)
+            seen.may_lose(IN_HAND + claims, f"frames were held by {name}, or drops that it had claimed last")
+        site.named(name).wait_ready()
 
     return inject
 
@@ -168,12 +169,12 @@ def redis_folder_full(site: Site, seen: Seen) -> None:
 def model_cache_full(site: Site, seen: Seen) -> None:
     """A pod starts with a model cache that cannot be written."""
     seen.others_go_on()
-    seen.may_lose(40, "frames were held by pod-1")
     cache = site.folder / "cache"
     cache.mkdir(exist_ok=True)
     with full(site):
-        site.restart("pod-1", {"MODEL_CACHE_DIR": str(cache)})
-        site.named("pod-1").wait_ready(60)
+        claims = site.restart("pod-1", {"MODEL_CACHE_DIR": str(cache)})
+        seen.may_lose(IN_HAND + claims, "frames were held by pod-1, or drops that it had claimed last")
+        site.named("pod-1").wait_ready()
 
 
 FAULTS = (

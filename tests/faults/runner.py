@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import redis
 
-from tests.bench.record import rss_mb
+from tests.bench.record import cpu_s, rss_mb
 from tests.faults.record import BACK_WITHIN_S, PAUSE_LIMIT_S, Account, Allowance, Bar, Row
 from tests.faults.site import STREAMS, Site
 from tests.support.background import beside
@@ -30,6 +30,24 @@ RSS_PART, RSS_MB, DESCRIPTORS = 1.1, 16.0, 12
 LIMITS_MB = {"pod": 1073, "websocket-server": 536, "gateway": 536, "housekeeping": 268, "video": 536}
 
 Levels = dict[str, tuple[float, int]]
+
+
+@dataclass
+class Answers:
+    """How long Redis took to answer, and the CPU time that it took meanwhile, both at most."""
+
+    limit_s: float
+    longest_s: float = 0.0
+    worked_s: float = 0.0
+
+    def note(self, took_s: float, worked_s: float) -> None:
+        """Records one answer."""
+        self.longest_s, self.worked_s = max(self.longest_s, took_s), max(self.worked_s, worked_s)
+
+    @property
+    def held_up(self) -> bool:
+        """Whether it was late although it had little to do: a busy machine gave it no CPU time."""
+        return self.longest_s >= self.limit_s > self.worked_s
 
 
 @dataclass
@@ -71,14 +89,15 @@ class Seen:
         self.bars.append(Bar(what, met, says, fails, own=True))
 
     def within(self, what: str, condition: Callable[[], object], seconds: float) -> None:
-        """A bar: the condition becomes true in time."""
+        """A bar: the condition becomes true in time. It fails at three times the bar, as recovery does."""
         began = time.monotonic()
         try:
-            wait_for(lambda: _quietly(condition), seconds, every_s=0.1)
+            wait_for(lambda: _quietly(condition), FAILS_AFTER * seconds, every_s=0.1)
         except AssertionError:
-            self.check(what, False, f"not within {seconds:.0f} s")
+            self.check(what, False, f"not within {FAILS_AFTER * seconds:.0f} s")
         else:
-            self.check(what, True, f"{time.monotonic() - began:.1f} s")
+            took_s = time.monotonic() - began
+            self.check(what, took_s <= seconds * TIME_FACTOR, f"{took_s:.1f} s", fails=False)
 
     @contextlib.contextmanager
     def peak_below(self, **limits_mb: float) -> Iterator[None]:
@@ -98,21 +117,23 @@ class Seen:
             self.check(what, peaks[name] < limit, f"{peaks[name]:.0f} MB")
 
     @contextlib.contextmanager
-    def answers_within(self, limit_s: float) -> Iterator[None]:
-        """A bar: Redis answers every PING within this time."""
-        longest = [0.0]
+    def answers_within(self, limit_s: float) -> Iterator[Answers]:
+        """A bar: Redis answers every PING within this time. A miss fails if Redis itself worked that long meanwhile."""
+        found = Answers(limit_s * TIME_FACTOR)
 
         def ask(stop: threading.Event) -> None:
             with self.site.client("admin") as client:
                 while not stop.wait(0.01):
-                    began = time.monotonic()
+                    began, used = time.monotonic(), cpu_s(self.site.pid("Valkey"))
                     with contextlib.suppress(redis.RedisError):
                         client.ping()
-                    longest[0] = max(longest[0], time.monotonic() - began)
+                    found.note(time.monotonic() - began, cpu_s(self.site.pid("Valkey")) - used)
 
         with beside(ask):
-            yield
-        self.check(f"Redis answers within {limit_s:g} s", longest[0] < limit_s * TIME_FACTOR, f"{longest[0]:.2f} s")
+            yield found
+        late = found.longest_s >= found.limit_s
+        says = f"{found.longest_s:.2f} s" + (f", of which it worked {found.worked_s:.2f} s" if late else "")
+        self.check(f"Redis answers within {limit_s:g} s", not late, says, fails=not found.held_up)
 
 
 Inject = Callable[[Site, Seen], None]
@@ -150,6 +171,14 @@ def _quietly(condition: Callable[[], object]) -> object:
         return None
 
 
+def _succeeds(action: Callable[[], object]) -> bool:
+    try:
+        action()
+    except (OSError, redis.RedisError):
+        return False
+    return True
+
+
 def run_fault(site: Site, fault: Fault, before: Account) -> tuple[Row, Account]:
     """The row of one fault, and the account at its end, from which the next one counts.
 
@@ -177,8 +206,8 @@ def _run_once(site: Site, fault: Fault, before: Account) -> tuple[Row, Account]:
     began = time.monotonic()
     try:
         fault.inject(site, seen)
-    except (AssertionError, OSError, redis.RedisError, EOFError) as error:
-        seen.check("the fault runs to its end", False, " ".join(str(error).split())[:200])
+    except Exception as error:  # noqa: BLE001  whatever a busy machine makes of it: the next try shows
+        seen.check("the fault runs to its end", False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     ended = seen.ended_at or time.monotonic()
     row.notes += site.mend()
     row.back_s = _wait_back(site, ended, BACK_LIMIT_S)
@@ -190,7 +219,7 @@ def _run_once(site: Site, fault: Fault, before: Account) -> tuple[Row, Account]:
     if others:
         row.pause_s = max(site.reader.longest_pause_s(name, began, ended + (row.back_s or 0)) for name in others)
     for clean_up in seen.clean_up:
-        clean_up()
+        wait_for(lambda clean_up=clean_up: _succeeds(clean_up), 60, "the end of a fault")
     after = _wait_levels(site, levels)
     now = site.settle()
     row.account, row.allowance = now.since(before), seen.allowance

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +54,8 @@ LOGINS = {
 }
 # Housekeeping counts the drops of a type without pods.
 COUNTED = ("infer", "camera", "housekeeping")
+# How long a busy machine may take to start it all.
+START_S = 120.0
 # A pause must not count as a stall of the source.
 STALL_S = 60
 # If this many accounts, a tenth of a second apart, are equal, no frame is on its way.
@@ -61,6 +66,12 @@ _IDLE_CPU = 0.1
 
 VIEWERS = (("cam-0", "json"), ("cam-1", "frame"), ("cam-2", "drawn"), ("video-1", "json"))
 OUTCOMES = {"inferred": "ei_frames_inferred_total", "popped": "ei_frames_popped_total", "lost": "ei_frames_lost_total"}
+
+
+def open_drops(counts: Any) -> int:
+    """The drops in `{queue_<type>}:dropped`, which no pod has claimed yet."""
+    found = (counts.get(reason, b"0") for reason in (b"queue_full", b"stale"))
+    return sum(int(each) for each in found if each.isdigit())
 
 
 class Site(System):
@@ -156,18 +167,18 @@ class Site(System):
         self.sources = {name: enter(MjpegServer(fps=FPS, image=image)) for name in CAMERAS}
         self._add_cameras()
         for service in self.services:
-            service.wait_ready(120)
+            service.wait_ready(START_S)
         self.reader = enter(ResultReader(self.target("reader")))
         target = self.target("camera")
         self.pushers = {name: enter(Pusher(target, name, noisy_jpeg(2, *SIZE), SIZE, self._gate)) for name in PUSHERS}
         self.reader.pushers = self.pushers
         self.resume()
         for name in STREAMS:
-            wait_for(lambda name=name: self.reader.seen[name], 30, f"the first result of {name}")
+            wait_for(lambda name=name: self.reader.seen[name], START_S, f"the first result of {name}")
         url = f"ws://127.0.0.1:{self.proxy('viewers', self.gateway_port)}"
         self.viewers = [enter(Watcher(url, stream, form, TOKEN)) for stream, form in VIEWERS]
         for viewer in self.viewers:
-            wait_for(lambda viewer=viewer: viewer.received, 30, "the first message of a viewer")
+            wait_for(lambda viewer=viewer: viewer.received, START_S, "the first message of a viewer")
 
     def _add_housekeeping(self) -> None:
         self.add("housekeeping", "housekeeping")
@@ -213,13 +224,20 @@ class Site(System):
         for server in self.sources.values():
             server.mode = "stall"
 
-    def restart(self, name: str, environ: Mapping[str, str] | None = None) -> None:
-        """Kills a service and starts it again at once, as a cluster would."""
+    def restart(self, name: str, environ: Mapping[str, str] | None = None) -> int:
+        """Kills a service and starts it again at once, as a cluster would.
+
+        Returns how many drops a pod may have claimed after its counters were read, on a busy machine some seconds long.
+        """
+        began, claims = time.monotonic(), open_drops(self.admin.hgetall(keys.dropped(TYPE)))
         self.note_counters(name)
         service = self.named(name)
         service.kill()
+        pushed_fps = sum(each.fps for each in self.pushers.values()) + FPS * len(CAMERAS)
+        claims += math.ceil(pushed_fps * (time.monotonic() - began))
         self.closed(name)
         service.start(environ)
+        return claims
 
     def mend(self) -> list[str]:
         """Restarts services that have ended by themselves; returns their names."""
@@ -240,7 +258,7 @@ class Site(System):
         found: Counter[str] = Counter()
         try:
             metrics = service.metrics()
-        except (OSError, ValueError):
+        except (OSError, ValueError, HTTPException):
             return self._last.get(name, found)
         for key, value in metrics.items():
             metric, _, _ = key.partition("{")
@@ -278,9 +296,7 @@ class Site(System):
                 self._uncounted[service.pod] = self.reader.by_pod[service.pod] - counted
         for pod, count in self._ended_pods.items():
             total["inferred"] += max(count, self.reader.by_pod[pod] - self._uncounted[pod])
-        open_drops: dict[bytes, bytes] = self.admin.hgetall(keys.dropped(TYPE))  # type: ignore[assignment]
-        for reason in (b"queue_full", b"stale"):
-            total["dropped"] += int(open_drops.get(reason, b"0"))
+        total["dropped"] += open_drops(self.admin.hgetall(keys.dropped(TYPE)))
         return Account(
             pushed=total["pushed"] + sum(each.pushed for each in self.pushers.values()),
             refused=total["refused"] + sum(each.refused for each in self.pushers.values()),

@@ -15,7 +15,7 @@ from elastic_inference.base.config import Secret
 from elastic_inference.domain import keys
 from tests.faults.clients import KEYS, MEMORY, POD_MB
 from tests.faults.load import TYPE
-from tests.faults.runner import Faults, Seen
+from tests.faults.runner import FAILS_AFTER, Faults, Seen
 from tests.faults.site import SIZE, Site
 from tests.support import site_floods
 from tests.support.jpeg import noisy_jpeg
@@ -136,6 +136,7 @@ def site_flood(site: Site, seen: Seen) -> None:
     seen.others_go_on()
     site.admin.execute_command("ACL", "SETUSER", *line_of_the_site().split()[1:])
     target = replace(site.target("camera"), username=SITE, password=Secret(PASSWORDS[SITE]))
+    usual_s = _oldest_result_s(site, time.monotonic() - 2)
     runs, began = site.named("housekeeping").metrics()[RUNS], time.monotonic()
     with site.client_of(target) as client, seen.answers_within(1.0):
         done = site_floods.flood(client, SITE_TYPE, 8.0)
@@ -143,9 +144,10 @@ def site_flood(site: Site, seen: Seen) -> None:
     runs = site.named("housekeeping").metrics()[RUNS] - runs
     _janitor_ran(seen, runs, took_s)
     now = time.monotonic()
-    latency_s = max(read - captured for times in site.reader.seen.values() for read, captured in times if read > began)
-    # Some 0.1 s on a quiet machine.
-    seen.check("no result of the others is older than 1 s", latency_s < 1, f"{latency_s:.2f} s", fails=latency_s > 3)
+    latency_s = _oldest_result_s(site, began)
+    # Some 0.1 s on a quiet machine. On a busy one, results may be older than that without a flood.
+    fails = latency_s > max(3, FAILS_AFTER * usual_s)
+    seen.check("no result of the others is older than 1 s", latency_s < 1, f"{latency_s:.2f} s", fails=fails)
     seen.notes.append(f"{sum(done.values())} bursts of {len(done)} kinds in {now - began:.0f} s")
     site.admin.execute_command("ACL", "DELUSER", SITE)
     seen.end()
@@ -168,14 +170,14 @@ def site_memory(site: Site, seen: Seen) -> None:
     seen.others_go_on()
     site.admin.execute_command("ACL", "SETUSER", *line_of_the_site().split()[1:])
     target = replace(site.target("camera"), username=SITE, password=Secret(PASSWORDS[SITE]))
-    refused = sum(each.refused for each in site.pushers.values())
+    refused = sum(each.without_memory for each in site.pushers.values())
     housekeeping = site.named("housekeeping")
     before = housekeeping.metric("ei_queue_relieved_bytes_total")
     limit = _used(site) + SITE_MB * 1_000_000
     site.admin.config_set("maxmemory", limit)
     highest, number, ends_s = 0.0, 0, time.monotonic() + 60
     try:
-        with site.client_of(target) as client, seen.answers_within(1.0):
+        with site.client_of(target) as client, seen.answers_within(1.0) as answers:
             while number < 60 * SITE_MB and time.monotonic() < ends_s:
                 due_s = time.monotonic() + 0.1
                 pipe = client.pipeline(transaction=False)
@@ -186,15 +188,22 @@ def site_memory(site: Site, seen: Seen) -> None:
                     pipe.execute()
                 highest = max(highest, _used(site) / limit)
                 time.sleep(max(0.0, due_s - time.monotonic()))
-        refused = sum(each.refused for each in site.pushers.values()) - refused
+        refused = sum(each.without_memory for each in site.pushers.values()) - refused
     finally:
         site.admin.config_set("maxmemory", 0)
         site.admin.execute_command("ACL", "DELUSER", SITE)
     seen.end()
     taken = housekeeping.metric("ei_queue_relieved_bytes_total") - before
-    seen.check("no frame of the others is refused", refused == 0, str(refused))
+    # Housekeeping, which takes the memory away, waits for a busy machine as Redis does.
+    seen.check("no frame of the others is refused", refused == 0, str(refused), fails=not answers.held_up)
     seen.check("memory is taken from the site's type", SITE_TYPE in housekeeping.log(), f"{taken / 1e6:.0f} MB")
     seen.notes.append(f"it wrote {number / 10:.0f} MB; {highest:.0%} of {limit / 1e6:.0f} MB were in use at most")
+
+
+def _oldest_result_s(site: Site, since: float) -> float:
+    """The age of the oldest result, when it was read, of those that were read since then."""
+    seen = [list(times) for times in site.reader.seen.values()]
+    return max((read - captured for times in seen for read, captured in times if read > since), default=0.0)
 
 
 def _used(site: Site) -> int:

@@ -39,6 +39,21 @@ def test_a_bar_that_only_shows_and_a_lost_frame_are_not_tried_again(monkeypatch:
     assert rows(monkeypatch, lost).fails()
 
 
+def test_a_late_consequence_misses_its_bar_and_fails_at_three_times_of_it() -> None:
+    seen = runner.Seen(cast(Any, None))
+    seen.within("it is gone", lambda: True, 0.0)
+    seen.within("it is gone", lambda: False, 0.0)
+    assert [(bar.met, bar.fails) for bar in seen.bars] == [(False, False), (False, True)]
+
+
+@pytest.mark.parametrize(("took_s", "worked_s", "held_up"), [(0.9, 0.0, False), (2.4, 2.3, False), (2.4, 0.1, True)])
+def test_only_a_redis_that_works_is_late_by_its_own_fault(took_s: float, worked_s: float, held_up: bool) -> None:
+    answers = runner.Answers(1.0)
+    answers.note(took_s, worked_s)
+    answers.note(0.1, 0.0)
+    assert answers.held_up is held_up
+
+
 @pytest.mark.parametrize(
     ("after", "missed"),
     [
