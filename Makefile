@@ -105,7 +105,7 @@ build/functions/.installed: tests/sinks/requirements.txt | $(STAMP)
 	@touch $@
 
 test-sinks: install build/functions/.installed ## delivery to a function, and to Kafka (EI_KAFKA_COMMAND); two minutes
-	@$(BIN)/pytest tests/sinks $(ARGS)
+	@tools/lib/python-tests.sh sinks $(ARGS)
 
 test-outages: install ## sinks, event workers and Redis fail in turn under 200 events a second; 20 minutes (ARGS="-h")
 	@$(BIN)/python -m tests.outages $(ARGS)

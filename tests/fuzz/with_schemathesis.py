@@ -17,6 +17,8 @@ from tests.fuzz.with_atheris import FOLDER
 NAME = "Schemathesis"
 # A response of events never ends: the requests of `raw_requests` read its head.
 EXCLUDED = ["--exclude-path", "/api/events"]
+# Longer than the gateway itself waits for others: 12 s for the owner of the cameras, 65 s for an event worker.
+ANSWER_WITHIN_S = 80
 # Cameras have rules that no schema can express, such as what a URL is: a body that fits the schema may be refused.
 # If-Match is checked before the body. A camera that is switched on here makes a stream without frames. Sinks have such
 # rules too, and no event worker runs here; a cursor of the right form may still be invalid. What a type runs can be
@@ -84,7 +86,7 @@ def run_api(services: Services, examples: int, limit_s: float, number: int) -> O
     with tempfile.TemporaryDirectory(prefix="ei-fuzz-") as folder:
         Path(folder, "schemathesis.toml").write_text(_CONFIG.format(names=json.dumps(CAMERAS), urls=json.dumps(_URLS)))
         done = subprocess.run(
-            [*command, "--request-timeout", "10"],
+            [*command, "--request-timeout", f"{ANSWER_WITHIN_S}"],
             cwd=folder,
             env={**os.environ, "PYTHONHASHSEED": "0"},
             capture_output=True,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs Python tests for `make test`: python-tests.sh side-by-side WORKERS, python-tests.sh alone, python-tests.sh load
-# [PYTEST-OPTION...]. What has failed runs once more, with nothing beside it.
+# [PYTEST-OPTION...], python-tests.sh sinks [PYTEST-OPTION...]. What has failed runs once more, with nothing beside it.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 pytest=.venv/bin/pytest
@@ -49,8 +49,14 @@ load() { # pytest-option...
     once_more $? "$pytest" -m load
 }
 
+sinks() { # pytest-option...
+    "$pytest" tests/sinks "$@"
+    once_more $? "$pytest" tests/sinks
+}
+
 case $1 in
 side-by-side) side_by_side "$2" ;;
 alone) alone ;;
 load) load "${@:2}" ;;
+sinks) sinks "${@:2}" ;;
 esac
