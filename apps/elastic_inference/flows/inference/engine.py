@@ -27,6 +27,7 @@ from elastic_inference.flows.inference.adapters import (
     guess_family,
 )
 from elastic_inference.flows.inference.adapters.preprocessing import Resize
+from elastic_inference.flows.inference.adapters.quantised import without_quantised_ports
 from elastic_inference.flows.inference.arrays import Image
 from elastic_inference.flows.inference.compiled_models import CompiledModels, Restored
 from elastic_inference.flows.inference.runtime import check_device, check_precision, has_cpu, load_openvino, use_threads
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 SPARE_REQUESTS = 2
 # How OpenVINO names the file with the weights of an ONNX file.
 _OUTSIDE = re.compile(r"externally stored data in file \(([^,)]+)")
+# Weights behind the structure of the file, and operators named in its newer way alone.
+_UNREAD_LITE = ("should be already produced by previous operators", "Builtin Option is not accessible")
 _PRECISIONS = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}
 
 
@@ -298,6 +301,8 @@ def _prepare(core: Any, path: Path, family: str | None, options: AdapterOptions)
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot read the model {path}: {_unread(error, path)}") from None
     try:
+        if path.suffix == ".tflite":
+            without_quantised_ports(model)
         family = family or guess_family(model, options)
         return family, *adapt(model, family, options)
     except ElasticInferenceError:
@@ -346,6 +351,12 @@ def _unread(error: RuntimeError, path: Path) -> str:
         return f"its weights are in {outside[1]}, which is missing or incomplete: copy it beside the model"
     if "Incorrect weights" in why:
         return f"{path.with_suffix('.bin').name} is incomplete or belongs to another model: copy both files again"
+    if path.suffix == ".tflite" and any(words in why for words in _UNREAD_LITE):
+        return (
+            f"{why.rstrip('.')}. OpenVINO cannot read TensorFlow Lite files of this form, such as those that "
+            "ai-edge-quantizer writes: use the model as it was before it was quantised, or export it in OpenVINO's own "
+            "format"
+        )
     if "Unable to read the model" in why:
         why = "its format is unknown"
     return (
