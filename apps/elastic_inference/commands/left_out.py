@@ -105,7 +105,8 @@ class _Late(ModuleType):
     """Loads the module of its name when somebody asks for one of its names."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        # Who imports a part of a package asks for its path.
+        if name.startswith("__") and name != "__path__":
             raise AttributeError(name)
         with _first_use:
             if sys.modules.get(self.__name__) is self:

@@ -84,7 +84,7 @@ def test_what_was_left_out_is_there_for_who_asks() -> None:
         "print(redis.cluster.RedisCluster.__module__, urllib.request.Request.__module__)\n"
         "print(importlib.metadata.version('redis') == redis.__version__, wsgiref.simple_server.WSGIServer.__module__)\n"
         "print(logging.handlers.QueueHandler.__module__)\n"
-        "import gzip, html, mimetypes, shutil, urllib.error\n"
+        "import gzip, html.entities, mimetypes, shutil, urllib.error\n"
         "print(gzip.GzipFile.__module__, html.escape('<'), mimetypes.guess_type('a.html')[0])\n"
         "print(shutil.rmtree.__module__, urllib.error.HTTPError.__module__)"
     )
