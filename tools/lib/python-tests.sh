@@ -36,11 +36,12 @@ side_by_side() { # workers
     once_more "$unit" "${unit_tests[@]}" && ((others == 0))
 }
 
-# Only the files that hold such tests: to read all files takes as long as some of these tests.
+# Only the files that hold such tests: to read all files takes as long as some of these tests. Two files at once, since
+# these tests use a fifth of two cores.
 alone() {
     local files
     mapfile -t files < <(grep -rl --include='test_*.py' mark.alone tests/e2e tests/integration tests/unit)
-    "$pytest" -m 'alone and not load' "${files[@]}"
+    "$pytest" -m 'alone and not load' -n 2 --dist loadfile "${files[@]}"
     once_more $? "$pytest" -m 'alone and not load'
 }
 
