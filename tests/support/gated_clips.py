@@ -19,7 +19,9 @@ FPS = 15
 GROUP_S = 2
 Image = npt.NDArray[np.float32]
 _CLOTHES: Image = np.random.default_rng(3).normal(0, 12, (256, 128)).astype(np.float32)
-_GRAIN: Image = np.random.default_rng(7).normal(0, 1, (400, 700)).astype(np.float32)
+_GRAIN_SIZE = (400, 700)
+# Twice in each direction: a part of it is the same noise, from another corner.
+_GRAIN: Image = np.tile(np.random.default_rng(7).normal(0, 1, _GRAIN_SIZE).astype(np.float32), (2, 2))
 Box = tuple[float, float, float, float]
 # Levels of the sensor's noise.
 DAY, NIGHT = 2.0, 9.0
@@ -70,10 +72,9 @@ class Scene:
             x, y = int(chance.integers(0, self.size[0])), int(chance.integers(0, self.size[1] - 14))
             image[y : y + 14, x] += 35
         # The same noise, each time from another corner: to make it takes longer than to encode the frame.
-        y, x = (int(chance.integers(0, side)) for side in _GRAIN.shape)
-        grain = np.roll(_GRAIN, (y, x), (0, 1))[: self.size[1], : self.size[0]]
-        image += grain * np.float32(self.noise)
-        return np.clip(image, 16, 235).astype(np.uint8)
+        y, x = (side - int(chance.integers(0, side)) for side in _GRAIN_SIZE)
+        image += _GRAIN[y : y + self.size[1], x : x + self.size[0]] * np.float32(self.noise)
+        return np.clip(image, 16, 235, out=image).astype(np.uint8)
 
     def write(self, path: Path) -> Path:
         """As a camera encodes it: H.264 of constant quality, a key frame every two seconds."""

@@ -38,7 +38,8 @@ def test_every_broad_except_counts_or_raises() -> None:
     found = {
         f"{path.relative_to(PACKAGE)}:{node.lineno}": is_counted(node)
         for path in PACKAGE.rglob("*.py")
-        for node in broad_handlers(path.read_text())
+        if "except Exception" in (source := path.read_text())
+        for node in broad_handlers(source)
     }
     assert len(found) > 20
     assert [place for place, counted in found.items() if not counted] == []
