@@ -15,8 +15,9 @@ import redis
 from elastic_inference.domain import keys
 from elastic_inference.flows.inference.jpeg import MAX_SCANS, count_scans
 from tests.faults.load import FPS, TYPE, Pusher, Watcher
+from tests.faults.record import open_drops
 from tests.faults.runner import Faults, Seen
-from tests.faults.site import SIZE, STREAMS, TOKEN, Site, open_drops
+from tests.faults.site import SIZE, STREAMS, TOKEN, Site
 from tests.support.jpeg import noisy_jpeg, progressive_jpeg
 
 VALUES, KEYS, MEMORY, LOGS = "values read from Redis", "what clients write", "memory of frames", "logs"

@@ -15,7 +15,7 @@ from elastic_inference.domain import keys
 from elastic_inference.domain.frame import Frame
 from elastic_inference.domain.frame_message import pack_frame
 from tests.faults.load import TYPE
-from tests.faults.processes import IN_HAND
+from tests.faults.processes import may_differ, may_lose_replies
 from tests.faults.runner import Fault, Seen
 from tests.faults.site import CAMERAS, SIZE, Site
 from tests.support.jpeg import noisy_jpeg
@@ -81,11 +81,11 @@ def jump(seconds: int, *, ended: bool = False) -> Callable[[Site, Seen], None]:
                 camera.rpush(keys.legacy_queue(TYPE), pack_frame(Frame(ENDED, TYPE, noisy_jpeg(8, *SIZE), 1)))
                 seen.pushed += 1
             wait_for(lambda: _is_listed(site), 10, "the stream that ends")
-        before = _now(site)
+        before, drops = _now(site), site.open_drops()
         site.clock.write_text(f"{int(site.clock.read_text()) + seconds:+d}\n")
         wait_for(lambda: abs(_now(site) - before - seconds) < HOUR_S / 2, 5, "the jump of the clock")
         if seconds > 0:
-            seen.may_lose(48, "frames expired with everything else")
+            seen.may_lose(48 + drops, "frames expired with everything else, and drops that nobody had claimed")
         if ended:
             seen.end()
             seen.within("a stream that ended before goes", lambda: not _is_listed(site), 20)
@@ -98,12 +98,9 @@ def restarted_with_clock(name: str, offset: str) -> Callable[[Site, Seen], None]
 
     def inject(site: Site, seen: Seen) -> None:
         seen.others_go_on(*(each for each in CAMERAS if each == name))
-        if name in CAMERAS:
-            seen.may_forge(4, f"frames that {name} had pushed but not counted yet")
         is_pod = name.startswith("pod")
-        claims = site.restart(name, python_clock_environ(offset) if is_pod else clock_environ(offset))
-        if is_pod:
-            seen.may_lose(IN_HAND + claims, f"frames were held by {name}, or drops that it had claimed last")
+        environ = python_clock_environ(offset) if is_pod else clock_environ(offset)
+        may_differ(seen, name, site.restart(name, environ))
         site.named(name).wait_ready()
 
     return inject
@@ -149,7 +146,7 @@ def full(site: Site) -> Iterator[None]:
 
 def logs_full(site: Site, seen: Seen) -> None:
     """No service can write its log, though each has something to log."""
-    seen.may_lose(16, "frames were in replies that were cut off")
+    may_lose_replies(site, seen)
     with full(site):
         site.kill_connections(lambda _: True)
         time.sleep(4)
@@ -172,8 +169,7 @@ def model_cache_full(site: Site, seen: Seen) -> None:
     cache = site.folder / "cache"
     cache.mkdir(exist_ok=True)
     with full(site):
-        claims = site.restart("pod-1", {"MODEL_CACHE_DIR": str(cache)})
-        seen.may_lose(IN_HAND + claims, "frames were held by pod-1, or drops that it had claimed last")
+        may_differ(seen, "pod-1", site.restart("pod-1", {"MODEL_CACHE_DIR": str(cache)}))
         site.named("pod-1").wait_ready()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from tests.faults.processes import may_lose_replies
 from tests.faults.runner import Fault, Seen
 from tests.faults.site import CAMERAS, Site
 
@@ -17,6 +18,9 @@ def half_open(*names: str, requests: bool = True) -> Callable[[Site, Seen], None
     """These links lose their other side; with `requests` false, requests still arrive but their replies do not."""
 
     def inject(site: Site, seen: Seen) -> None:
+        pods = [name for name in names if name.startswith("pod")]
+        if pods:
+            may_lose_replies(site, seen, 16 * len(pods))
         proxies = [site.proxies[name] for name in names]
         for proxy in proxies:
             proxy.break_open(requests=requests)
@@ -24,9 +28,6 @@ def half_open(*names: str, requests: bool = True) -> Callable[[Site, Seen], None
         time.sleep(SWALLOWS_S)
         for proxy in proxies:
             proxy.swallowing = False
-        pods = [name for name in names if name.startswith("pod")]
-        if pods:
-            seen.may_lose(16 * len(pods), "frames were in replies that never came")
         if len(pods) < 2:
             seen.others_go_on(*(name for name in names if name in CAMERAS))
 
@@ -37,11 +38,9 @@ def cut(*names: str) -> Callable[[Site, Seen], None]:
     """These links are cut, and connect again at once."""
 
     def inject(site: Site, seen: Seen) -> None:
+        may_lose_replies(site, seen, 16 * sum(name.startswith("pod") for name in names))
         for name in names:
             site.proxies[name].cut()
-        pods = [name for name in names if name.startswith("pod")]
-        if pods:
-            seen.may_lose(16 * len(pods), "frames were in replies that were cut off")
 
     return inject
 

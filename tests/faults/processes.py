@@ -10,11 +10,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 
-from elastic_inference.domain import keys
 from tests.bench.record import cpu_s
-from tests.faults.load import FPS, TYPE
+from tests.faults.load import FPS
+from tests.faults.record import Unseen
 from tests.faults.runner import Fault, Seen
-from tests.faults.site import CAMERAS, STREAMS, Site, open_drops
+from tests.faults.site import CAMERAS, STREAMS, Site
 
 # Frames that a pod can hold: those in its workers, popped ahead, or with a result that is not yet published.
 IN_HAND = 40
@@ -43,7 +43,7 @@ def redis_killed(site: Site, seen: Seen) -> None:
 
 
 def _may_lose_all(site: Site, seen: Seen) -> None:
-    drops = open_drops(site.admin.hgetall(keys.dropped(TYPE)))
+    drops = site.open_drops()
     seen.may_lose(IN_REDIS + drops, "frames were in Redis, or drops that no pod had claimed")
 
 
@@ -52,11 +52,10 @@ def redis_paused(seconds: float) -> Callable[[Site, Seen], None]:
 
     def inject(site: Site, seen: Seen) -> None:
         before = site.levels()["Valkey"][1]
+        # A pod that gets no answer asks again after 5 s. Redis answers all of its pops when it runs on.
+        may_lose_replies(site, seen, 16 if seconds <= FROZEN_S else IN_REDIS)
         with _frozen(site.pid("Valkey"), seconds):
             pass
-        # A pod that gets no answer asks again after 5 s. Redis answers all of its pops when it runs on.
-        lost = 16 if seconds <= FROZEN_S else IN_REDIS
-        seen.may_lose(lost, "frames were in replies that nobody was waiting for any more")
         seen.end()
         if seconds > FROZEN_S:
             # Services keep the connections that they opened meanwhile. Redis ends them after 300 s of silence.
@@ -82,13 +81,8 @@ def scripts_lost(site: Site, seen: Seen) -> None:
 
 def connections_cut(site: Site, seen: Seen) -> None:
     """All connections at Redis closed by the server."""
-    _may_lose_replies(site, seen)
+    may_lose_replies(site, seen)
     seen.notes.append(f"{site.kill_connections(lambda _: True)} connections closed")
-
-
-def _may_lose_replies(site: Site, seen: Seen) -> None:
-    drops = open_drops(site.admin.hgetall(keys.dropped(TYPE)))
-    seen.may_lose(16 + drops, "frames, or drops that were claimed, were in replies that were cut off")
 
 
 def redis_full(site: Site, seen: Seen) -> None:
@@ -124,16 +118,25 @@ def redis_evicting(site: Site, seen: Seen) -> None:
     seen.may_lose(4 * removed, "frames were evicted (documented: nobody counts them)")
 
 
+def may_differ(seen: Seen, name: str, unseen: Unseen) -> None:
+    """Allows what the counters of a service that was killed cannot know."""
+    if name in CAMERAS:
+        seen.may_forge(4 + unseen.frames, f"frames that {name} had pushed but not counted yet")
+    if name.startswith("pod"):
+        seen.may_lose(IN_HAND + unseen.drops, f"frames were held by {name}, or drops that it had claimed last")
+
+
+def may_lose_replies(site: Site, seen: Seen, frames: int = 16) -> None:
+    """Allows the frames of replies that nobody receives, and the drops that these claim."""
+    seen.may_lose(frames + site.open_drops(), "frames, or claimed drops, were in replies that nobody received")
+
+
 def killed(*names: str) -> Callable[[Site, Seen], None]:
     """SIGKILL, and a new process at once."""
 
     def inject(site: Site, seen: Seen) -> None:
         for name in names:
-            if name in CAMERAS:
-                seen.may_forge(4, f"frames that {name} had pushed but not counted yet")
-            claims = site.restart(name)
-            if name.startswith("pod"):
-                seen.may_lose(IN_HAND + claims, f"frames were held by {name}, or drops that it had claimed last")
+            may_differ(seen, name, site.restart(name))
         _concern(seen, names)
 
     return inject
@@ -197,7 +200,7 @@ def no_descriptors(name: str, connect: bool = False) -> Callable[[Site, Seen], N
                         stack.enter_context(socket.create_connection(("127.0.0.1", ports[name]), 5))
                 else:
                     if name == "pod-1":
-                        _may_lose_replies(site, seen)
+                        may_lose_replies(site, seen)
                     _cut(site, name)
                 sleep(NO_FILES_S)
         finally:

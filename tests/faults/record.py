@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 BACK_WITHIN_S = 10.0
 # The other streams may pause for this long: about ten times as long as on a quiet machine.
@@ -34,6 +34,20 @@ class Account:
     def missing(self) -> int:
         """Frames pushed without an outcome; below zero if there are more outcomes than frames."""
         return self.pushed - self.inferred - self.dropped - self.invalid - self.lost - self.waiting
+
+
+def open_drops(counts: Any) -> int:
+    """The drops in `{queue_<type>}:dropped`, which no pod has claimed yet."""
+    found = (counts.get(reason, b"0") for reason in (b"queue_full", b"stale"))
+    return sum(int(each) for each in found if each.isdigit())
+
+
+class Unseen(NamedTuple):
+    """What a service may have done after its counters were read and before it was killed: a busy machine takes seconds
+    for that. `drops` are those that a pod has claimed, `frames` those that a camera has pushed."""
+
+    drops: int
+    frames: int
 
 
 @dataclass

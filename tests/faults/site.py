@@ -30,7 +30,7 @@ from elastic_inference.commands.embedded_valkey import EmbeddedValkey
 from elastic_inference.domain import keys
 from tests.bench.record import descriptors, rss_mb
 from tests.faults.load import FPS, TYPE, Pusher, ResultReader, Watcher
-from tests.faults.record import Account
+from tests.faults.record import Account, Unseen, open_drops
 from tests.support.half_open_proxy import HalfOpenProxy
 from tests.support.jpeg import noisy_jpeg
 from tests.support.mjpeg_server import MjpegServer
@@ -66,12 +66,6 @@ _IDLE_CPU = 0.1
 
 VIEWERS = (("cam-0", "json"), ("cam-1", "frame"), ("cam-2", "drawn"), ("video-1", "json"))
 OUTCOMES = {"inferred": "ei_frames_inferred_total", "popped": "ei_frames_popped_total", "lost": "ei_frames_lost_total"}
-
-
-def open_drops(counts: Any) -> int:
-    """The drops in `{queue_<type>}:dropped`, which no pod has claimed yet."""
-    found = (counts.get(reason, b"0") for reason in (b"queue_full", b"stale"))
-    return sum(int(each) for each in found if each.isdigit())
 
 
 class Site(System):
@@ -224,20 +218,21 @@ class Site(System):
         for server in self.sources.values():
             server.mode = "stall"
 
-    def restart(self, name: str, environ: Mapping[str, str] | None = None) -> int:
-        """Kills a service and starts it again at once, as a cluster would.
+    def open_drops(self) -> int:
+        """The drops that no pod has claimed yet."""
+        return open_drops(self.admin.hgetall(keys.dropped(TYPE)))
 
-        Returns how many drops a pod may have claimed after its counters were read, on a busy machine some seconds long.
-        """
-        began, claims = time.monotonic(), open_drops(self.admin.hgetall(keys.dropped(TYPE)))
+    def restart(self, name: str, environ: Mapping[str, str] | None = None) -> Unseen:
+        """Kills a service and starts it again at once, as a cluster would."""
+        began, drops = time.monotonic(), self.open_drops()
         self.note_counters(name)
         service = self.named(name)
         service.kill()
         pushed_fps = sum(each.fps for each in self.pushers.values()) + FPS * len(CAMERAS)
-        claims += math.ceil(pushed_fps * (time.monotonic() - began))
+        passed_s = time.monotonic() - began
         self.closed(name)
         service.start(environ)
-        return claims
+        return Unseen(drops + math.ceil(pushed_fps * passed_s), math.ceil(FPS * passed_s))
 
     def mend(self) -> list[str]:
         """Restarts services that have ended by themselves; returns their names."""
@@ -296,7 +291,7 @@ class Site(System):
                 self._uncounted[service.pod] = self.reader.by_pod[service.pod] - counted
         for pod, count in self._ended_pods.items():
             total["inferred"] += max(count, self.reader.by_pod[pod] - self._uncounted[pod])
-        total["dropped"] += open_drops(self.admin.hgetall(keys.dropped(TYPE)))
+        total["dropped"] += self.open_drops()
         return Account(
             pushed=total["pushed"] + sum(each.pushed for each in self.pushers.values()),
             refused=total["refused"] + sum(each.refused for each in self.pushers.values()),
