@@ -58,6 +58,18 @@ def test_a_size_that_changes_in_the_running_stream_is_followed() -> None:
     assert min(brightness for *_, brightness in found) > 60
 
 
+@pytest.mark.parametrize("clock", [90000, 0, -90000])
+def test_key_frames_are_as_far_apart_as_they_come_whatever_the_clock_of_the_camera_says(clock: int) -> None:
+    with rtsp_camera(encode(1, 10, 5), 10, clock=clock) as port:
+        source = NetworkSource(f"rtsp://127.0.0.1:{port}/live", 20.0, "tcp")
+        for _ in range(9):
+            source.grab(lambda: None)
+        found = source.facts().key_frame_s
+        source.close()
+    assert found is not None
+    assert 0.05 < found < 5, "half a second, on a machine that is not busy"
+
+
 def test_a_camera_that_refuses_its_sound_is_shown() -> None:
     with rtsp_camera(encode(1, 10, 5), 10, sound="refused") as port:
         source = NetworkSource(f"rtsp://127.0.0.1:{port}/live", 20.0, "tcp")

@@ -135,7 +135,9 @@ class _Camera:
         on_play: Callable[[str], None] = lambda url: None,
         second: str = "",
         sound: str = "",
+        clock: float = 90000,
     ) -> None:
+        self._clock = clock
         self._access = access
         self._sound = sound
         self._second = second
@@ -256,7 +258,7 @@ class _Camera:
         sequence = 0
         for number in itertools.count(int((time.monotonic() - began) * self._fps)):
             unit = self._units[number % len(self._units)]
-            made, sequence = rtp_packets(unit, round(number * 90000 / self._fps), sequence)
+            made, sequence = rtp_packets(unit, round(number * self._clock / self._fps), sequence)
             packets = b"".join(b"$\0" + struct.pack(">H", len(one)) + one for one in made)
             yield began + (number + 1) / self._fps, packets
 
@@ -273,6 +275,7 @@ def rtsp_camera(
     on_play: Callable[[str], None] = lambda url: None,
     second: str = "",
     sound: str = "",
+    clock: float = 90000,
     host: str = "127.0.0.1",
 ) -> Iterator[int]:
     """Serves `stream` (raw H.264, one slice a frame) at `fps`, over and over. Yields the port.
@@ -281,7 +284,8 @@ def rtsp_camera(
     the codec. `on_play` gets the URL of each client that begins to watch, in any thread. A camera that allows one
     session only may `refuse` a second client, or `replace` the first by it. One that lets `none` watch hangs up, or
     answers each with `silence`. Its description names `sound` too if it is
-    `alone` (without video) or `refused` (to each client that asks for it).
+    `alone` (without video) or `refused` (to each client that asks for it). `clock` is how many ticks its time stamps
+    advance in a second.
     """
     camera = _Camera(
         *(stream, fps, tls, join_at),
@@ -290,6 +294,7 @@ def rtsp_camera(
         on_play=on_play,
         second=second,
         sound=sound,
+        clock=clock,
     )
     listener = socket.create_server((host, 0))
     listener.settimeout(0.2)

@@ -108,7 +108,7 @@ def lines(found: TypeModel) -> Iterator[str]:
             found.canary_failure.message
         )
     for pod in found.pods:
-        stage = pod.stage.value if pod.stage else "does not report (an older version)"
+        stage = pod.stage.value if pod.stage else "has not reported (it has just started, or is an older version)"
         yield f"  {pod.pod}: {pod.model} {pod.precision}, {stage}{_figures(pod.figures)}"
 
 

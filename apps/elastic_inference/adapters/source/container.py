@@ -21,6 +21,7 @@ from elastic_inference.adapters.source.colours import HDR, colours
 from elastic_inference.adapters.source.decoder import MAX_FPS, MIN_FPS, Decoder, most_pixels, pixel_limit
 from elastic_inference.adapters.source.ffmpeg_memory import bound_blocks
 from elastic_inference.adapters.source.input_errors import CONVERT_FILE, SET_CODEC, no_video, source_error
+from elastic_inference.adapters.source.media_clock import MAX_STEP_S
 from elastic_inference.adapters.source.resting import Resting
 from elastic_inference.adapters.source.source_facts import SourceFacts, squeezed
 from elastic_inference.adapters.source.thinning import Thinning
@@ -101,7 +102,7 @@ class Container:
         self._on_skip: Callable[[], None] = _nothing
         self._thinning: Thinning | None = None
         self._undecoded = _Undecoded()
-        self._key_time_s: float | None = None
+        self._key_seen: tuple[float | None, float] | None = None  # its time stamp, and when it came
         self.key_interval_s: float | None = None  # between the last two key frames
 
     @property
@@ -254,12 +255,15 @@ class Container:
 
     def _note_key_frame(self, packet: av.Packet[av.VideoStream]) -> None:
         stamp = packet.dts if packet.dts is not None else packet.pts
-        if stamp is None or packet.time_base is None:
+        stamp_s = None if stamp is None or packet.time_base is None else float(stamp * packet.time_base)
+        before, self._key_seen = self._key_seen, (stamp_s, time.monotonic())
+        if before is None:
             return
-        now_s = float(stamp * packet.time_base)
-        if self._key_time_s is not None and now_s > self._key_time_s:
-            self.key_interval_s = now_s - self._key_time_s
-        self._key_time_s = now_s
+        step_s = 0.0 if stamp_s is None or before[0] is None else stamp_s - before[0]
+        if 0 < step_s <= MAX_STEP_S:
+            self.key_interval_s = step_s
+        elif self._stall_s:  # a camera whose clock stands still, or jumps
+            self.key_interval_s = self._key_seen[1] - before[1]
 
     def time_s(self, frame: av.VideoFrame | bytes) -> float | None:
         """The frame's own time stamp in seconds, None if it has none."""
