@@ -1,4 +1,4 @@
-"""Decodes JPEGs into luma and chroma planes, and converts such planes to pixels, with libturbojpeg.
+"""Decodes JPEGs into luma and chroma planes or into pixels, and converts planes to pixels, with libturbojpeg.
 
 Called by the pod's decoder. The library is Debian's package libturbojpeg0; without it `available` is False, and the
 caller decodes in another way. Calls release the interpreter lock.
@@ -18,7 +18,7 @@ Plane = NDArray[np.uint8]
 
 _LIBRARY = "libturbojpeg.so.0"
 # From turbojpeg.h. The fast transform is wrong where the library scales by a half: it mixes two kinds of tables.
-_FAST_DCT, _STOP_ON_WARNING = 2048, 8192
+_FAST_DCT, _FAST_UPSAMPLING, _STOP_ON_WARNING = 2048, 256, 8192
 _ORDERS = {"RGB": 0, "BGR": 1}
 _SUBSAMPLING = {(1, 1): 0, (2, 1): 1, (2, 2): 2, (1, 2): 4}
 # Planes are padded to whole groups of pixels, four at most.
@@ -35,6 +35,9 @@ def _library() -> Any:
         library.tjDestroy.argtypes = (_pointer,)
         library.tjDecompressToYUVPlanes.argtypes = (
             *(_pointer, ctypes.c_char_p, ctypes.c_ulong, _pointer, _int, _pointer, _int, _int),
+        )
+        library.tjDecompress2.argtypes = (
+            *(_pointer, ctypes.c_char_p, ctypes.c_ulong, _pointer, _int, _int, _int, _int, _int),
         )
         library.tjDecodeYUVPlanes.argtypes = (
             *(_pointer, _pointer, _pointer, _int, _pointer, _int, _int, _int, _int, _int),
@@ -98,6 +101,7 @@ class PlaneCodec:
         if not (self._decoder and self._painter):
             raise MemoryError("libturbojpeg could not start")
         self._decode, self._paint = library.tjDecompressToYUVPlanes, library.tjDecodeYUVPlanes
+        self._decode_pixels = library.tjDecompress2
 
     def decode(self, data: bytes, buffer: PlaneBuffer, *, reduced: bool) -> bool:
         """Decodes into `buffer`, whose size is that of the image or, if `reduced`, a half, a quarter or an eighth.
@@ -105,9 +109,19 @@ class PlaneCodec:
         False if anything is wrong with the image: then `buffer` holds nothing.
         """
         width, height, _ = buffer.kind
-        flags = _STOP_ON_WARNING if reduced else _STOP_ON_WARNING | _FAST_DCT
+        flags = _flags(reduced=reduced)
         size = len(data)
         return not self._decode(self._decoder, data, size, buffer.pointers, width, buffer.strides, height, flags)
+
+    def decode_pixels(self, data: bytes, canvas: Canvas, *, reduced: bool) -> bool:
+        """Decodes straight into `canvas`, whose size is that of the image or, if `reduced`, a half, a quarter …
+
+        False if anything is wrong with the image: then a part of `canvas` may be filled.
+        """
+        return not self._decode_pixels(
+            *(self._decoder, data, len(data), canvas.pointer, canvas.width, canvas.stride, canvas.height),
+            *(self._order, _flags(reduced=reduced) | _FAST_UPSAMPLING),
+        )
 
     def paint(self, buffer: PlaneBuffer, canvas: Canvas) -> bool:
         """Converts the planes to pixels: fills `canvas`, which has the size of `buffer`. False if it fails."""
@@ -120,6 +134,10 @@ class PlaneCodec:
         for handle in (getattr(self, "_decoder", None), getattr(self, "_painter", None)):
             if handle:
                 self._library.tjDestroy(handle)
+
+
+def _flags(*, reduced: bool) -> int:
+    return _STOP_ON_WARNING if reduced else _STOP_ON_WARNING | _FAST_DCT
 
 
 def plane_bytes(width: int, height: int) -> int:

@@ -119,9 +119,10 @@ class JpegDecoder:
         return image
 
     def decode_into(self, canvas: Canvas, data: bytes, size: tuple[int, int], minimum: tuple[int, int]) -> bool:
-        """Decodes and resizes into `canvas`, plane by plane. False if that is impossible: use `decode`.
+        """Decodes and resizes into `canvas`. False if that is impossible: use `decode`.
 
-        Colours are converted after resizing, so for fewer pixels. `size` (w, h) is that at which the image is
+        An image that is not resized goes there straight. Others are resized plane by plane, so colours are converted
+        for fewer pixels. `size` (w, h) is that at which the image is
         displayed, `minimum` is as for `decode`. Only for undamaged, upright images with one scan and three planes.
         """
         codec, header = self._codec, jpeg_header(data)
@@ -129,18 +130,21 @@ class JpegDecoder:
             return False
         by = divisor(*size, *minimum)
         width, height = -(-size[0] // by), -(-size[1] // by)
-        if header.shown != size or (canvas.width, canvas.height) == (width, height):
+        if header.shown != size:
             return False
-        needed = row_bytes(size[0]) + jpeg_planes.plane_bytes(width, height)
+        straight = (canvas.width, canvas.height) == (width, height)
+        needed = row_bytes(size[0]) + (0 if straight else jpeg_planes.plane_bytes(width, height))
         if not self._budget.fits(needed):
             return False
         self._take(needed)
+        self.damaged = False
+        if straight:
+            return codec.decode_pixels(data, canvas, reduced=by > 1)
         if self._planes.kind != (width, height, header.planes):
             self._planes = PlaneBuffer(width, height, header.planes)
         kind = canvas.width, canvas.height, header.planes
         if self._small.kind != kind:
             self._small = PlaneBuffer(*kind)
-        self.damaged = False
         if not codec.decode(data, self._planes, reduced=by > 1):
             return False
         _resize(self._planes, self._small)
