@@ -28,6 +28,8 @@ from tests.support.ports import free_port
 from tests.support.viewer import Viewer, first_message
 from tests.support.waiting import TIME_FACTOR, wait_for
 
+# Kept between runs: to fetch the models takes longer than most tests.
+FOLDERS = ("--models-dir", str(REPOSITORY / "models"), "--videos-dir", str(REPOSITORY / "videos"))
 BIKES, CARPHONE, ADDED = "bikes:people:inferred", "carphone_pristine:face:inferred", "added:face:inferred"
 
 
@@ -40,7 +42,7 @@ class Demo:
         command = [
             *(sys.executable, "-m", "elastic_inference.commands.demo.main", "--port", str(self.port)),
             *("--queue-port", str(free_port())),
-            *("--models-dir", str(REPOSITORY / "models"), "--videos-dir", str(REPOSITORY / "videos")),
+            *FOLDERS,
             *options,
         ]
         with self.log_path.open("wb") as log:
@@ -297,7 +299,7 @@ def test_ctrl_c_ends_all_within_five_seconds_and_leaves_nothing(demo: Demo) -> N
 
 
 def refused(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return run("demo", folder, *options)
+    return run("demo", folder, *FOLDERS, *options)
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
