@@ -138,7 +138,7 @@ def site_flood(site: Site, seen: Seen) -> None:
     target = replace(site.target("camera"), username=SITE, password=Secret(PASSWORDS[SITE]))
     usual_s = _oldest_result_s(site, time.monotonic() - 2)
     runs, began = site.named("housekeeping").metrics()[RUNS], time.monotonic()
-    with site.client_of(target) as client, seen.answers_within(1.0):
+    with site.client_of(target) as client, seen.answers_within(1.0) as answers:
         done = site_floods.flood(client, SITE_TYPE, 8.0)
     took_s = time.monotonic() - began
     runs = site.named("housekeeping").metrics()[RUNS] - runs
@@ -146,7 +146,7 @@ def site_flood(site: Site, seen: Seen) -> None:
     now = time.monotonic()
     latency_s = _oldest_result_s(site, began)
     # Some 0.1 s on a quiet machine. On a busy one, results may be older than that without a flood.
-    fails = latency_s > max(3, FAILS_AFTER * usual_s)
+    fails = latency_s > max(3, FAILS_AFTER * usual_s) and not answers.held_up
     seen.check("no result of the others is older than 1 s", latency_s < 1, f"{latency_s:.2f} s", fails=fails)
     seen.notes.append(f"{sum(done.values())} bursts of {len(done)} kinds in {now - began:.0f} s")
     site.admin.execute_command("ACL", "DELUSER", SITE)
