@@ -121,7 +121,11 @@ def jpeg_size(data: bytes | memoryview) -> tuple[int, int]:
             height = (data[at + 5] << 8) | data[at + 6]
             width = (data[at + 7] << 8) | data[at + 8]
             if width == 0 or height == 0:
-                raise InvalidFrameError(InvalidReason.NOT_JPEG, f"an image of {width}x{height}")
+                raise InvalidFrameError(
+                    InvalidReason.NOT_JPEG,
+                    f"an image of {width}x{height}, as JPEG of over 2040 columns or lines comes over RTSP (RFC 2435): "
+                    "set a lower resolution in the camera, or H.264",
+                )
             return width, height
         at += 2 + length
     raise InvalidFrameError(InvalidReason.TRUNCATED, f"the JPEG ends within its header, after {end} bytes")

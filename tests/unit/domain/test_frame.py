@@ -50,6 +50,12 @@ def test_reasons(data: bytes, reason: InvalidReason) -> None:
     assert caught.value.reason is reason
 
 
+def test_an_image_too_large_for_rtsp_is_refused_with_what_to_set() -> None:
+    # FFmpeg gives it this size: RTP's field for it is too small (seen with GStreamer's server at 2560x1440).
+    with pytest.raises(InvalidFrameError, match=r"of 0x0, .* over RTSP .* lower resolution in the camera, or H\.264"):
+        jpeg_size(tiny_jpeg(0, 0))
+
+
 @given(st.binary(max_size=200).map(lambda tail: b"\xff\xd8" + tail) | st.binary(max_size=50))
 def test_any_bytes_give_a_size_or_a_reason(data: bytes) -> None:
     try:
