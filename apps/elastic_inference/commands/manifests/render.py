@@ -11,6 +11,7 @@ A name without a value is an error, so that nothing half-filled is ever written.
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import re
 import traceback
@@ -34,20 +35,34 @@ def short_hash(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
+@functools.lru_cache(maxsize=2)
+def _environment(parts: Path) -> jinja2.Environment:
+    """Keeps the parts that it has compiled, and compiles one again once its file has changed."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(parts),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  YAML, not HTML
+    )
+    environment.globals.update(file=functools.partial(_text_of, parts), hash=short_hash)
+    return environment
+
+
+def _text_of(parts: Path, name: str) -> str:
+    try:
+        return (parts / name).read_text()
+    except FileNotFoundError:
+        raise jinja2.TemplateNotFound(name) from None
+
+
 class Renderer:
     """The templates of one folder `kubernetes/`."""
 
     def __init__(self, kubernetes: Path) -> None:
         self._parts = kubernetes / PARTS
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(self._parts),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-            autoescape=False,  # noqa: S701  YAML, not HTML
-        )
-        self._environment.globals.update(file=self._file, hash=short_hash)
+        self._environment = _environment(self._parts)
 
     def part(self, name: str, values: Mapping[str, Any]) -> str:
         """The part `name` of `kubernetes/parts/`, filled in. Raises ManifestError."""
@@ -70,12 +85,6 @@ class Renderer:
     def _load(self, path: Path) -> jinja2.Template:
         loader = jinja2.FileSystemLoader(path.parent)
         return loader.load(self._environment, path.name, self._environment.make_globals(None))
-
-    def _file(self, name: str) -> str:
-        try:
-            return (self._parts / name).read_text()
-        except FileNotFoundError:
-            raise jinja2.TemplateNotFound(name) from None
 
     def _guarded(self, values: Mapping[str, Any], render: Callable[[], str]) -> str:
         try:
