@@ -18,8 +18,8 @@ SCRIPT_STYLE := -i 4 -bn
 NODE_STAMP := spa/node_modules/.installed
 FUZZ := build/fuzz
 ARGS ?=
-# Tests wait three quarters of the time, so each core has room for three workers.
-WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? 3 * cores : 8)))
+# Tests wait four fifths of the time, so each core has room for four workers.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 2 ? 4 : 8)))
 # Compilers and linters keep what they make. To copy it out of Node's small nursery takes a tenth of their CPU time.
 export NODE_OPTIONS ?= --max-semi-space-size=64
 # The tests start services hundreds of times. Without bytecode, each start would compile the whole package.
