@@ -353,7 +353,7 @@ def _unread(error: RuntimeError, path: Path) -> str:
         return f"{path.with_suffix('.bin').name} is incomplete or belongs to another model: copy both files again"
     if path.suffix == ".tflite" and any(words in why for words in _UNREAD_LITE):
         return (
-            f"{why.rstrip('.')}. OpenVINO cannot read TensorFlow Lite files of this form, such as those that "
+            f"{why.rstrip('.')}. OpenVINO cannot read TensorFlow Lite files of this form, such as some that "
             "ai-edge-quantizer writes: use the model as it was before it was quantised, or export it in OpenVINO's own "
             "format"
         )
