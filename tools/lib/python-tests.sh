@@ -14,7 +14,7 @@ once_more() { # exit-code command...
     "${@:2}" --last-failed --last-failed-no-failures none --maxfail 3 -v
 }
 
-# Unit tests compute. The others wait three quarters of the time, so unit tests run beside them, in one process: for a
+# Unit tests compute. The others wait four fifths of the time, so unit tests run beside them, in one process: for a
 # second one, to read all files once more takes a tenth of the CPU time of all unit tests. The slow files come first
 # (tests/conftest.py), so that short ones fill the end. The tests of a file stay together, since they share services.
 # Two runs cannot share pytest's cache, which keeps what has failed.

@@ -122,8 +122,8 @@ class JpegDecoder:
         """Decodes and resizes into `canvas`. False if that is impossible: use `decode`.
 
         An image that is not resized goes there straight. Others are resized plane by plane, so colours are converted
-        for fewer pixels. `size` (w, h) is that at which the image is
-        displayed, `minimum` is as for `decode`. Only for undamaged, upright images with one scan and three planes.
+        for fewer pixels. `size` (w, h) is that at which the image is displayed, `minimum` is as for `decode`. Only for
+        undamaged, upright images with one scan and three planes.
         """
         codec, header = self._codec, jpeg_header(data)
         if codec is None or header is None or header.planes is None or header.orientation != 1 or not header.one_scan:
